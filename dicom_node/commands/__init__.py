@@ -1,0 +1,1 @@
+"""The commands of `facenorm`, one module each."""

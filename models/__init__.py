@@ -1,0 +1,1 @@
+"""Everything that has weights: catalog, generators, perceptual metric, regressors."""

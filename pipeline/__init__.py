@@ -1,0 +1,1 @@
+"""Photograph in, score out: pure computation, no DICOM network, no database."""

@@ -1,0 +1,171 @@
+"""The frozen values that a scoring leaves behind; no torch here, so that storage and reports may import it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+SettingValue = bool | int | float | str
+
+
+class RejectionReason(StrEnum):
+    """Why a photograph has no score. The value is stored and sent; never rename one."""
+
+    NO_FACE = "no_face"
+    FACE_TOO_SMALL = "face_too_small"
+    UNREADABLE_PIXELS = "unreadable_pixels"
+    UNSUPPORTED_COLOUR = "unsupported_colour"
+    NOT_A_SINGLE_FRAME = "not_a_single_frame"
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The paper's five features of x_raw against x_norm, averaged over the K candidates.
+
+    d_xperc: masked LPIPS, >= 0, no unit. d_xstr: (1 - MS-SSIM) / 2, in [0, 1].
+    d_xpsnr: peak signal-to-noise ratio in dB (lower is farther). d_wbc: Bray-Curtis distance of
+    w_raw and w_norm, >= 0. d_wcorr: correlation distance of w_raw and w_norm, in [0, 2].
+    """
+
+    d_xperc: float
+    d_xstr: float
+    d_xpsnr: float
+    d_wbc: float
+    d_wcorr: float
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless every feature is finite."""
+        for name, value in self.as_dict().items():
+            if not math.isfinite(value):
+                raise ValueError(f"feature {name} is {value}; features must be finite")
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        """Return the five names in their fixed order."""
+        return tuple(f.name for f in fields(Features))
+
+    def as_dict(self) -> dict[str, float]:
+        """Return name -> value in the fixed order."""
+        return {f.name: float(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Everything that decides a score besides the pixels; its digest names the scoring setup."""
+
+    generator: str
+    generator_sha256: str
+    metric: str
+    regressor: str
+    regressor_sha256: str
+    regressor_is_synthetic: bool
+    profile: str
+    seed: int
+    software_version: str
+    settings: Mapping[str, SettingValue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Freeze the settings."""
+        object.__setattr__(self, "settings", MappingProxyType(dict(sorted(self.settings.items()))))
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain JSON-ready values."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "settings"} | {
+            "settings": dict(self.settings)
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, object]) -> Provenance:
+        """Rebuild what `as_dict` returned."""
+        return Provenance(**dict(values))  # type: ignore[arg-type]
+
+    def digest(self) -> str:
+        """Return a sha256 hex digest over every field: equal digests mean comparable, repeatable scores."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A scored photograph.
+
+    value: 1 (most deformed) to 7 (most normal), the paper's scale. uncertainty: one standard
+    deviation in points of that scale. outline: closed polyline around the face, (column, row) in
+    pixels of the photograph as stored, first point repeated at the end. rows, columns: the
+    photograph's size in pixels. seconds: wall-clock seconds by stage.
+    """
+
+    value: float
+    uncertainty: float
+    features: Features
+    outline: tuple[tuple[float, float], ...]
+    rows: int
+    columns: int
+    provenance: Provenance
+    seconds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for values outside their ranges."""
+        if not 1.0 <= self.value <= 7.0:
+            raise ValueError(f"score {self.value} is outside 1 to 7")
+        if not (math.isfinite(self.uncertainty) and self.uncertainty >= 0):
+            raise ValueError(f"uncertainty {self.uncertainty} must be finite and not negative")
+        if len(self.outline) < 4 or self.outline[0] != self.outline[-1]:
+            raise ValueError("the outline must be a closed polyline of at least three different points")
+        object.__setattr__(self, "seconds", MappingProxyType(dict(self.seconds)))
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A photograph that cannot be scored, with the reason and a sentence that says what to do.
+
+    detail never holds patient data. rows and columns are None where not even the size could be read.
+    """
+
+    reason: RejectionReason
+    detail: str
+    rows: int | None = None
+    columns: int | None = None
+    provenance: Provenance | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceImages:
+    """The pictures of one scoring: uint8 RGB arrays, 1024x1024x3 (or the generator's own size).
+
+    aligned: the photograph in the generator's frame. masked: the same with everything outside the face
+    mask set to mid-grey. normalized: x_norm of the best candidate. difference: heat picture of the
+    absolute difference inside the mask.
+    """
+
+    aligned: NDArray[np.uint8]
+    masked: NDArray[np.uint8]
+    normalized: NDArray[np.uint8]
+    difference: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A score with its pictures."""
+
+    score: Score
+    images: FaceImages
+
+
+def plain(value: Score | Rejection) -> dict[str, object]:
+    """Return `value` as JSON-ready dictionaries and lists."""
+    result = {f.name: getattr(value, f.name) for f in fields(value)}
+    result["seconds"] = dict(value.seconds)
+    result["provenance"] = value.provenance.as_dict() if value.provenance else None
+    if isinstance(value, Score):
+        result["features"] = asdict(value.features)
+        result["outline"] = [list(point) for point in value.outline]
+    return result

@@ -1,0 +1,1 @@
+"""Score and images in, DICOM objects out; no network, no database."""

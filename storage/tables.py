@@ -1,0 +1,137 @@
+"""The tables. Times are UTC; identifiers come from the datasets as received."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """The metadata of every table below."""
+
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, datetime: DateTime(timezone=True)}  # noqa: RUF012
+
+
+class Patient(Base):
+    """A patient as the PACS knows one: identifier plus issuer (PS3.3 C.7.1.1). Absent values are ''."""
+
+    __tablename__ = "patient"
+    __table_args__ = (UniqueConstraint("patient_id", "issuer_of_patient_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    patient_id: Mapped[str] = mapped_column(String(64))
+    issuer_of_patient_id: Mapped[str] = mapped_column(String(64), default="")
+
+
+class Encounter(Base):
+    """A study. `last_received_at` is what the quiet period counts from."""
+
+    __tablename__ = "encounter"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    patient_pk: Mapped[int] = mapped_column(ForeignKey("patient.id"), index=True)
+    study_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    study_date: Mapped[str] = mapped_column(String(8), default="")
+    accession_number: Mapped[str] = mapped_column(String(16), default="")
+    last_received_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Photograph(Base):
+    """A received SOP instance: the row exists only once the file is durable."""
+
+    __tablename__ = "photograph"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    encounter_pk: Mapped[int] = mapped_column(ForeignKey("encounter.id"), index=True)
+    sop_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    sop_class_uid: Mapped[str] = mapped_column(String(64))
+    series_instance_uid: Mapped[str] = mapped_column(String(64))
+    transfer_syntax_uid: Mapped[str] = mapped_column(String(64))
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(Integer)
+    path: Mapped[str] = mapped_column(String(255))  # relative to the data folder
+    calling_ae_title: Mapped[str] = mapped_column(String(16))
+    received_at: Mapped[datetime]
+
+
+class Scoring(Base):
+    """One photograph scored (or rejected) under one setup; `setup_digest` is `Provenance.digest()`."""
+
+    __tablename__ = "scoring"
+    __table_args__ = (UniqueConstraint("photograph_pk", "setup_digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    photograph_pk: Mapped[int] = mapped_column(ForeignKey("photograph.id"), index=True)
+    setup_digest: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16))  # scored | rejected
+    score: Mapped[float | None] = mapped_column(Float)
+    uncertainty: Mapped[float | None] = mapped_column(Float)
+    generator: Mapped[str] = mapped_column(String(128))
+    regressor: Mapped[str] = mapped_column(String(128))
+    seed: Mapped[int] = mapped_column(Integer)
+    # pipeline.result.plain() of the Score or Rejection: features, outline, settings, timings, reason.
+    result: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class Artefact(Base):
+    """A finished DICOM object of ours, kept as a file before it is first sent.
+
+    kind: normalized_photograph | structured_report. A report covers the photographs in
+    `scoring_pks`; `predecessor_pk` is the report that it succeeds.
+    """
+
+    __tablename__ = "artefact"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    encounter_pk: Mapped[int] = mapped_column(ForeignKey("encounter.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    sop_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
+    sop_class_uid: Mapped[str] = mapped_column(String(64))
+    series_instance_uid: Mapped[str] = mapped_column(String(64))
+    scoring_pks: Mapped[list[Any]]
+    predecessor_pk: Mapped[int | None] = mapped_column(ForeignKey("artefact.id"))
+    sha256: Mapped[str] = mapped_column(String(64))
+    path: Mapped[str] = mapped_column(String(255))  # relative to the data folder
+    created_at: Mapped[datetime]
+
+
+class Delivery(Base):
+    """One artefact on its way to one destination.
+
+    state: due | delivered | dead. A due row is tried when `due_at` has come.
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (
+        UniqueConstraint("artefact_pk", "destination"),
+        Index("ix_delivery_due", "state", "due_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    artefact_pk: Mapped[int] = mapped_column(ForeignKey("artefact.id"), index=True)
+    destination: Mapped[str] = mapped_column(String(16))  # the destination's AE title
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    due_at: Mapped[datetime]
+    last_error: Mapped[str | None] = mapped_column(String(255))
+    delivered_at: Mapped[datetime | None]
+
+
+class Audit(Base):
+    """Who sent or received what: restricted, append-only (PS3.15 A.5 fields where we know them)."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    event: Mapped[str] = mapped_column(String(64))
+    peer_ae_title: Mapped[str] = mapped_column(String(16), default="")
+    peer_address: Mapped[str] = mapped_column(String(64), default="")
+    patient_pk: Mapped[int | None] = mapped_column(Integer)
+    study_instance_uid: Mapped[str] = mapped_column(String(64), default="")
+    sop_instance_uid: Mapped[str] = mapped_column(String(64), default="")
+    outcome: Mapped[str] = mapped_column(String(64), default="")
