@@ -2,17 +2,62 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Float, ForeignKey, Index, Integer, String, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A time that goes in with a zone and always comes out in UTC, on SQLite too.
+
+    Raises ValueError when a time without a zone is to be stored.
+    """
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return `value` in UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a stored time needs a time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return what was read in UTC; SQLite keeps no zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
     """The metadata of every table below."""
 
-    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, datetime: DateTime(timezone=True)}  # noqa: RUF012
+    # Named constraints, so that later migrations can address them on every database.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON, datetime: UtcDateTime}  # noqa: RUF012
 
 
 class Patient(Base):
@@ -35,7 +80,7 @@ class Encounter(Base):
     patient_pk: Mapped[int] = mapped_column(ForeignKey("patient.id"), index=True)
     study_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
     study_date: Mapped[str] = mapped_column(String(8), default="")
-    accession_number: Mapped[str] = mapped_column(String(16), default="")
+    accession_number: Mapped[str] = mapped_column(String(64), default="")
     last_received_at: Mapped[datetime] = mapped_column(index=True)
 
 
@@ -55,6 +100,8 @@ class Photograph(Base):
     path: Mapped[str] = mapped_column(String(255))  # relative to the data folder
     calling_ae_title: Mapped[str] = mapped_column(String(16))
     received_at: Mapped[datetime]
+    # The newest report that covers the photograph; NULL means that there is work to do.
+    report_pk: Mapped[int | None] = mapped_column(ForeignKey("artefact.id"), index=True)
 
 
 class Scoring(Base):
