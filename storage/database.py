@@ -1,0 +1,117 @@
+"""Open the database and bring its tables up to date."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+_BUSY_SECONDS = 30
+_CONNECT_SECONDS = 10
+# Any fixed number that no other program on the same PostgreSQL database uses.
+_MIGRATION_LOCK = 0x6661_6365
+
+
+def connect(url: str) -> Engine:
+    """Return an engine for a `sqlite:///path` or `postgresql://...` URL.
+
+    SQLite gets write-ahead logging, foreign keys, full synchronisation and a busy timeout of 30 s,
+    and its file is readable by the owner only. Every SQLite transaction takes the write lock at its
+    start, because one that reads first and writes later fails at once when another writer came
+    between: keep transactions short, and never compute inside one.
+
+    Error texts of the engine hold no parameters, since these may identify patients.
+
+    Raises:
+        sqlalchemy.exc.ArgumentError: the URL cannot be understood.
+        ValueError: the URL is of a database that is neither SQLite nor PostgreSQL.
+
+    """
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    if backend == "sqlite":
+        return _connect_sqlite(parsed)
+    if backend == "postgresql":
+        return create_engine(
+            parsed,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": _CONNECT_SECONDS},
+        )
+    raise ValueError(f"the database must be SQLite or PostgreSQL, not {backend}")
+
+
+def migrate(engine: Engine) -> None:
+    """Upgrade the database to the newest revision; safe when several processes start at once.
+
+    One transaction holds both the lock and all the revisions, so a killed process leaves nothing
+    half done and no lock behind.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: the database cannot be reached, or stayed locked.
+        alembic.util.CommandError: the database is of a newer version than this software.
+
+    """
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_BUSY_SECONDS}s'"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config = Config()
+        # A '%' in the path would be read as interpolation.
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    """Return a maker of sessions whose objects stay readable after the commit."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def _connect_sqlite(url: URL) -> Engine:
+    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+        path = Path(url.database)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # SQLite gives its -wal and -shm files the permissions of this one.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_SECONDS})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_immediately)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:
+    # The driver must not begin transactions by itself: it would do so late, and never for DDL.
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
+    _set_write_ahead_log(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _set_write_ahead_log(connection: sqlite3.Connection) -> None:
+    # Two processes that switch the mode at once: SQLite answers "locked" without waiting.
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _begin_immediately(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy.exc import IntegrityError, StatementError
+
+from storage.database import connect, migrate, sessions
+from storage.tables import Audit, Base, Encounter, Patient
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = connect(f"sqlite:///{tmp_path / 'folder' / 'facenorm.sqlite'}")
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+def test_migrations_and_tables_agree(engine: Engine) -> None:
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_migrating_again_changes_nothing(engine: Engine) -> None:
+    migrate(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0001",)]
+
+
+def test_sqlite_is_opened_for_durability(engine: Engine) -> None:
+    with engine.connect() as connection:
+        pragmas = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_the_sqlite_file_is_for_its_owner_only(engine: Engine) -> None:
+    path = Path(str(engine.url.database))
+    assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_times_come_back_in_utc(engine: Engine) -> None:
+    tokyo = datetime(2026, 3, 1, 9, 30, 0, 123456, tzinfo=timezone(timedelta(hours=9)))
+    with sessions(engine).begin() as session:
+        session.add(Audit(at=tokyo, event="test"))
+    with sessions(engine)() as session:
+        at = session.scalars(select(Audit.at)).one()
+    assert at == tokyo
+    assert at.tzinfo is UTC
+
+
+def test_a_time_without_a_zone_is_refused(engine: Engine) -> None:
+    with pytest.raises(StatementError, match="time zone"), sessions(engine).begin() as session:
+        session.add(Audit(at=datetime(2026, 3, 1), event="test"))
+
+
+def test_an_encounter_needs_its_patient_and_errors_hold_no_parameters(engine: Engine) -> None:
+    with pytest.raises(IntegrityError) as caught, sessions(engine).begin() as session:
+        session.add(
+            Encounter(
+                patient_pk=99,
+                study_instance_uid="2.25.1",
+                accession_number="ACCESSION-1",
+                last_received_at=datetime.now(UTC),
+            )
+        )
+    assert "ACCESSION-1" not in str(caught.value)
+
+
+def test_a_reader_that_then_writes_waits_for_the_other_writer(engine: Engine) -> None:
+    """Two such transactions at once would end one of them with "database is locked"."""
+    script = (
+        "import sys; from storage.database import connect, sessions; from storage.tables import Patient\n"
+        "from sqlalchemy import func, select\n"
+        "make = sessions(connect(sys.argv[1]))\n"
+        "for number in range(40):\n"
+        "    with make.begin() as session:\n"
+        "        session.scalar(select(func.count()).select_from(Patient))\n"
+        "        session.add(Patient(patient_id=f'{sys.argv[2]}-{number}'))\n"
+    )
+    url = str(engine.url)
+    writers = [subprocess.Popen([sys.executable, "-c", script, url, name]) for name in ("A", "B")]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
+    with sessions(engine)() as session:
+        assert len(session.scalars(select(Patient)).all()) == 80
+
+
+def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'facenorm.sqlite'}"
+    script = "import sys; from storage.database import connect, migrate; migrate(connect(sys.argv[1]))"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, url], stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    results = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+    assert results == [("", 0)] * 4
+    engine = connect(url)
+    assert set(Base.metadata.tables) < set(inspect(engine).get_table_names())
+    engine.dispose()
+
+
+def test_a_revision_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "migrations"
+    shutil.copytree(Path("storage/migrations"), broken, ignore=shutil.ignore_patterns("__pycache__"))
+    (broken / "versions" / "0002_broken.py").write_text(
+        "from alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+        "def upgrade():\n    op.execute('CREATE TABLE half (id INTEGER)')\n    raise RuntimeError('broken')\n"
+    )
+    monkeypatch.setattr("storage.database.MIGRATIONS", broken)
+    engine = connect(f"sqlite:///{tmp_path / 'facenorm.sqlite'}")
+    with pytest.raises(RuntimeError, match="broken"):
+        migrate(engine)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_other_databases_are_refused() -> None:
+    with pytest.raises(ValueError, match="SQLite or PostgreSQL"):
+        connect("mysql://example/facenorm")
