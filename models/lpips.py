@@ -1,0 +1,119 @@
+"""LPIPS with features of the target computed once and the distance averaged over a mask.
+
+Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018, version
+0.1: trunk features are normalized by channel, squared differences weighted by a linear head and averaged
+over space. Here "over space" may be a mask, and the map itself can be had. The heads come from the
+installed `lpips` package's data files, which is never imported (it would pull torchvision).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from safetensors.torch import load_file
+
+_EPSILON = 1e-10
+_SHIFT = (-0.030, -0.088, -0.188)
+_SCALE = (0.458, 0.448, 0.450)
+
+# (convolution index in torchvision's `features`, stride, padding, max-pool before it: (kernel, stride) or None),
+# grouped by tap: a tap follows the ReLU of its group's last convolution.
+_ALEX: tuple[tuple[tuple[int, int, int, tuple[int, int] | None], ...], ...] = (
+    ((0, 4, 2, None),),
+    ((3, 1, 2, (3, 2)),),
+    ((6, 1, 1, (3, 2)),),
+    ((8, 1, 1, None),),
+    ((10, 1, 1, None),),
+)
+_VGG16: tuple[tuple[tuple[int, int, int, tuple[int, int] | None], ...], ...] = (
+    ((0, 1, 1, None), (2, 1, 1, None)),
+    ((5, 1, 1, (2, 2)), (7, 1, 1, None)),
+    ((10, 1, 1, (2, 2)), (12, 1, 1, None), (14, 1, 1, None)),
+    ((17, 1, 1, (2, 2)), (19, 1, 1, None), (21, 1, 1, None)),
+    ((24, 1, 1, (2, 2)), (26, 1, 1, None), (28, 1, 1, None)),
+)
+_TRUNKS = {"alexnet": (_ALEX, "alex"), "vgg16": (_VGG16, "vgg")}
+
+
+def head_file(trunk: str) -> Path:
+    """Return the installed file with the linear heads of `trunk` ("alexnet" or "vgg16")."""
+    spec = importlib.util.find_spec("lpips")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("the package lpips is not installed; run `pip install lpips`")
+    return Path(spec.origin).parent / "weights" / "v0.1" / f"{_TRUNKS[trunk][1]}.pth"
+
+
+class Lpips(nn.Module):
+    """The metric. Pictures are (N, 3, H, W) in [-1, 1], RGB."""
+
+    def __init__(self, trunk: str, trunk_weights: Mapping[str, Tensor], heads: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self._groups = _TRUNKS[trunk][0]
+        for name, value in trunk_weights.items():
+            self.register_buffer(name.replace(".", "_"), value)
+        for n, head in enumerate(heads):
+            self.register_buffer(f"head_{n}", head.reshape(-1))
+        self.register_buffer("shift", torch.tensor(_SHIFT)[None, :, None, None])
+        self.register_buffer("scale", torch.tensor(_SCALE)[None, :, None, None])
+
+    @staticmethod
+    def load(trunk: str, trunk_file: Path) -> Lpips:
+        """Load the metric on `trunk` from its converted safetensors file and lpips' own heads."""
+        heads = torch.load(head_file(trunk), map_location="cpu", weights_only=True)
+        ordered = [heads[f"lin{n}.model.1.weight"] for n in range(len(heads))]
+        return Lpips(trunk, load_file(trunk_file), ordered).eval()
+
+    def features(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """Return the unit-length features of each tap, weighted so that squared differences sum to LPIPS."""
+        x = (pictures - self.shift) / self.scale
+        taps: list[Tensor] = []
+        for n, group in enumerate(self._groups):
+            for index, stride, padding, pool in group:
+                if pool is not None:
+                    x = functional.max_pool2d(x, *pool)
+                weight, bias = getattr(self, f"features_{index}_weight"), getattr(self, f"features_{index}_bias")
+                x = functional.relu(functional.conv2d(x, weight, bias, stride=stride, padding=padding))
+            norm = x.square().sum(1, keepdim=True).add(1e-20).sqrt()
+            taps.append(x / (norm + _EPSILON) * getattr(self, f"head_{n}").clamp(min=0).sqrt()[None, :, None, None])
+        return tuple(taps)
+
+    @staticmethod
+    def tap_weights(mask: Tensor, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the mask (1 or N, 1, H, W) at each tap's resolution, summing to one over space."""
+        weights = []
+        for tap in features:
+            share = functional.adaptive_avg_pool2d(mask, tap.shape[-2:])
+            weights.append(share / share.sum((2, 3), keepdim=True).clamp(min=_EPSILON))
+        return tuple(weights)
+
+    @staticmethod
+    def distance(a: Sequence[Tensor], b: Sequence[Tensor], weights: Sequence[Tensor] | None = None) -> Tensor:
+        """Return LPIPS (N,) between two lists of features, averaged over `weights` (`tap_weights`) or all."""
+        total: Tensor | None = None
+        for n, (fa, fb) in enumerate(zip(a, b, strict=True)):
+            local = (fa - fb).square().sum(1, keepdim=True)
+            term = local.mean((1, 2, 3)) if weights is None else (local * weights[n]).sum((1, 2, 3))
+            total = term if total is None else total + term
+        if total is None:
+            raise ValueError("no features were given")
+        return total
+
+    @staticmethod
+    def map(a: Sequence[Tensor], b: Sequence[Tensor], size: int) -> Tensor:
+        """Return the local distance (N, 1, size, size): every tap's squared differences, upsampled and added."""
+        maps = [
+            functional.interpolate((fa - fb).square().sum(1, keepdim=True), (size, size), mode="bilinear")
+            for fa, fb in zip(a, b, strict=True)
+        ]
+        return torch.stack(maps).sum(0)
+
+    def forward(self, a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return LPIPS (N,) of two batches of pictures."""
+        fa, fb = self.features(a), self.features(b)
+        return self.distance(fa, fb, None if mask is None else self.tap_weights(mask, fa))
