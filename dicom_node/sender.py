@@ -1,0 +1,153 @@
+"""C-STORE of kept objects to a destination (PS3.4 Annex B, storage service class, SCU)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from pynetdicom import AE, _config
+from pynetdicom.association import Association
+
+# With this, a file's data set goes out byte for byte; otherwise pynetdicom decodes and encodes it anew.
+_config.STORE_SEND_CHUNKED_DATASET = True
+
+_CONNECT_SECONDS = 10.0
+_ASSOCIATION_SECONDS = 30.0
+_RESPONSE_SECONDS = 60.0
+
+
+class Destination(Protocol):
+    """Where results go."""
+
+    @property
+    def ae_title(self) -> str:
+        """The called AE title."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Host name or address."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """TCP port."""
+        ...
+
+
+class Verdict(StrEnum):
+    """What to do with a delivery after an attempt."""
+
+    DELIVERED = "delivered"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    NOT_TRIED = "not_tried"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempt's verdict and, where it failed, the class of the failure: a short text without data."""
+
+    verdict: Verdict
+    error: str | None = None
+
+
+DELIVERED = Outcome(Verdict.DELIVERED)
+NO_ASSOCIATION = Outcome(Verdict.TRANSIENT, "no_association")
+ASSOCIATION_REJECTED = Outcome(Verdict.TRANSIENT, "association_rejected")
+ASSOCIATION_LOST = Outcome(Verdict.TRANSIENT, "association_lost")
+# An earlier object of the batch took the association with it; this one had no attempt.
+NOT_TRIED = Outcome(Verdict.NOT_TRIED)
+NO_ACCEPTED_CONTEXT = Outcome(Verdict.PERMANENT, "no_accepted_context")
+UNREADABLE_FILE = Outcome(Verdict.PERMANENT, "unreadable_file")
+
+_DUPLICATE_SOP_INSTANCE = 0x0111
+# PS3.7 Annex C: answers that another attempt with the same bytes cannot change.
+_PERMANENT_STATUSES = frozenset({0x0117, 0x0119, 0x0122, 0x0124, 0x0211, 0x0212})
+
+
+def classify_status(status: int) -> Outcome:
+    """Return what a C-STORE response status (PS3.4 B.2.3, PS3.7 Annex C) means for a delivery.
+
+    Warnings (Bxxx) mean that the object was stored; so does "duplicate SOP instance", since what is
+    sent again is the same bytes. Out of resources (A7xx), processing failure (0110) and every
+    unknown status may pass; A9xx, Cxxx and a refused SOP class will not.
+    """
+    if status == 0x0000 or status & 0xF000 == 0xB000 or status == _DUPLICATE_SOP_INSTANCE:
+        return DELIVERED
+    error = f"status_{status:04X}"
+    permanent = status in _PERMANENT_STATUSES or status & 0xFF00 == 0xA900 or status & 0xF000 == 0xC000
+    return Outcome(Verdict.PERMANENT if permanent else Verdict.TRANSIENT, error)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Sends files under our AE title; every wait on the network has a limit, in seconds."""
+
+    ae_title: str
+    connect_seconds: float = _CONNECT_SECONDS
+    association_seconds: float = _ASSOCIATION_SECONDS
+    response_seconds: float = _RESPONSE_SECONDS
+
+    def send(self, destination: Destination, files: Sequence[Path]) -> list[Outcome]:
+        """Send DICOM files (PS3.10) over one association; return one outcome per file, in order.
+
+        Network trouble and unreadable files are outcomes, never exceptions. The presentation contexts
+        are exactly those of the files, which must be of at most 128 kinds.
+        """
+        kinds = [_kind(path) for path in files]
+        outcomes = [UNREADABLE_FILE if kind is None else NO_ASSOCIATION for kind in kinds]
+        contexts = sorted({kind for kind in kinds if kind is not None})
+        if not contexts:
+            return outcomes
+        association = self._associate(destination, contexts)
+        if not association.is_established:
+            failure = ASSOCIATION_REJECTED if association.is_rejected else NO_ASSOCIATION
+            return [failure if kind else outcome for kind, outcome in zip(kinds, outcomes, strict=True)]
+        try:
+            accepted = {
+                (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+                for context in association.accepted_contexts
+            }
+            for index, (kind, path) in enumerate(zip(kinds, files, strict=True)):
+                if kind is not None:
+                    outcomes[index] = _store(association, path) if kind in accepted else NO_ACCEPTED_CONTEXT
+        finally:
+            if association.is_established:
+                association.release()
+        return outcomes
+
+    def _associate(self, destination: Destination, contexts: Sequence[tuple[str, str]]) -> Association:
+        entity = AE(ae_title=self.ae_title)
+        entity.connection_timeout = self.connect_seconds
+        entity.acse_timeout = self.association_seconds
+        entity.dimse_timeout = self.response_seconds
+        entity.network_timeout = self.response_seconds
+        for sop_class, transfer_syntax in contexts:
+            entity.add_requested_context(sop_class, transfer_syntax)
+        return entity.associate(destination.host, destination.port, ae_title=destination.ae_title)
+
+
+def _store(association: Association, path: Path) -> Outcome:
+    if not association.is_established:
+        return NOT_TRIED
+    try:
+        response: Any = association.send_c_store(path)
+    except (RuntimeError, OSError):  # the peer went away between the check and the sending
+        return ASSOCIATION_LOST
+    # A response without a status: time ran out or the peer aborted.
+    return classify_status(int(response.Status)) if "Status" in response else ASSOCIATION_LOST
+
+
+def _kind(path: Path) -> tuple[str, str] | None:
+    """Return SOP class and transfer syntax UIDs of a file, None where it cannot be read."""
+    try:
+        meta = read_file_meta_info(path)
+        return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
+    except (OSError, InvalidDicomError, AttributeError, ValueError, EOFError):
+        return None

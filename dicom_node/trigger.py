@@ -1,0 +1,58 @@
+"""A study that has been quiet long enough gets its workflow.
+
+A sweep over the database was chosen over DBOS's `Debouncer`: what has to be done is read from the
+rows that the receiver committed, so a kill at any point loses nothing, and the same sweep finds
+what was received while no node ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from storage.studies import OpenStudy, quiet_studies
+
+
+class TakesStudies(Protocol):
+    """What the trigger needs of the workflow queue."""
+
+    def submit(self, workflow_id: str, study: OpenStudy, /) -> None:
+        """Enqueue the study's workflow unless one with this id exists."""
+        ...
+
+    def known(self, workflow_ids: Sequence[str], /) -> set[str]:
+        """Return those ids that have a workflow already, in whatever state."""
+        ...
+
+
+def workflow_id(study: OpenStudy, setup_digest: str) -> str:
+    """Return the id that makes a workflow unique: study UID, digest of its photographs, scoring setup."""
+    photographs = hashlib.sha256("\n".join(sorted(study.photographs)).encode()).hexdigest()
+    return f"{study.study_instance_uid}:{photographs[:16]}:{setup_digest[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """Starts one workflow per quiet study and set of photographs."""
+
+    sessions: sessionmaker[Session]
+    workflows: TakesStudies
+    clock: Callable[[], datetime]
+    quiet_seconds: float
+    setup_digest: str
+
+    def sweep(self) -> int:
+        """Submit every quiet study that has no workflow yet; return how many were new."""
+        with self.sessions() as session:
+            studies = quiet_studies(session, now=self.clock(), quiet_seconds=self.quiet_seconds)
+        by_id = {workflow_id(study, self.setup_digest): study for study in studies}
+        new = by_id.keys() - self.workflows.known(list(by_id))
+        for identifier, study in by_id.items():
+            if identifier in new:
+                self.workflows.submit(identifier, study)
+        return len(new)

@@ -1,0 +1,216 @@
+"""The durable queue of studies: DBOS on a SQLite file of its own.
+
+Execution, retry and resumption are DBOS's. What a step leaves behind is in our own tables, and the
+steps look there first: a step that was killed between its commit and DBOS's note of it does nothing
+when it is run again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
+
+from storage.studies import OpenStudy
+
+_log = structlog.get_logger(__name__)
+
+_APPLICATION = "facenorm"
+_QUEUE = "scoring"
+_WORKFLOW = "score_study"
+# Names the order of the steps: raise it whenever `score_study` changes, so that no workflow is
+# resumed by code that would take its finished steps for others.
+_STEPS_REVISION = "1"
+# One node, one executor: what a killed process left pending must look like ours after the restart.
+_EXECUTOR = "node"
+
+UNFINISHED = ("ENQUEUED", "PENDING", "DELAYED")
+FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+
+
+class StepFailed(Exception):  # noqa: N818 - it is stored and shown under this name
+    """A step failed for a reason that lies with us; the text is the class of the error and no more."""
+
+
+class StudyQueue:
+    """One study at a time: a step per photograph, then the step that writes the report.
+
+    DBOS is one per process, so only one queue may be started at a time.
+    """
+
+    def __init__(
+        self,
+        *,
+        system_database: Path,
+        setup_digest: str,
+        score_photograph: Callable[[str], None],
+        report_study: Callable[[Sequence[str]], None],
+        attempts: int = 3,
+        retry_seconds: float = 5.0,
+    ) -> None:
+        """Take the two steps; both get SOP Instance UIDs and must be harmless when run again.
+
+        attempts: how often a step that raises is tried, `retry_seconds` (doubling) apart.
+        """
+        self._system_database = system_database
+        self._version = f"{_STEPS_REVISION}-{setup_digest[:12]}"
+        self._score_photograph = score_photograph
+        self._report_study = report_study
+        self._attempts = attempts
+        self._retry_seconds = retry_seconds
+        self._at_rest = threading.Event()
+        self._at_rest.set()
+        self._workflow: Callable[[Sequence[str]], None] | None = None
+
+    def start(self) -> None:
+        """Open the queue, resume what was under way, and drop what another setup left unfinished.
+
+        A workflow belongs to one order of steps and one scoring setup. After an upgrade DBOS would
+        leave the older ones stranded for ever: they are deleted here, and the next sweep submits
+        their studies anew, because the database still says that no report covers them.
+        """
+        _silence()
+        DBOS(
+            config=DBOSConfig(
+                name=_APPLICATION,
+                system_database_url=system_database_url(self._system_database),
+                application_version=self._version,
+                executor_id=_EXECUTOR,
+                log_level="CRITICAL",
+                enable_otlp=False,
+            )
+        )
+        self._workflow = self._declare()
+        DBOS.launch()
+        DBOS.register_queue(
+            _QUEUE, global_concurrency=1, polling_interval_sec=0.5, on_conflict="always_update"
+        )
+        stranded = [
+            status.workflow_id
+            for status in DBOS.list_workflows(status=list(UNFINISHED), load_input=False, load_output=False)
+            if status.app_version != self._version
+        ]
+        if stranded:
+            DBOS.delete_workflows(stranded)
+            _log.info("workflows of another setup start anew", count=len(stranded))
+
+    def stop(self, *, seconds: int) -> bool:
+        """Take up nothing more, wait up to `seconds` for what runs; return whether all came to rest.
+
+        A step that still runs is lost with the process and run again at the next start.
+        """
+        DBOS.destroy(workflow_completion_timeout_sec=seconds, destroy_registry=True)
+        return self._at_rest.is_set()
+
+    def submit(self, workflow_id: str, study: OpenStudy) -> None:
+        """Enqueue the study's workflow unless one with this id exists."""
+        if self._workflow is None:
+            raise RuntimeError("the queue was not started")
+        with SetWorkflowID(workflow_id):
+            DBOS.enqueue_workflow(_QUEUE, self._workflow, list(study.photographs))
+        _log.info("study queued", workflow_id=workflow_id, photographs=len(study.photographs))
+
+    def known(self, workflow_ids: Sequence[str]) -> set[str]:
+        """Return those ids that have a workflow already, in whatever state."""
+        if not workflow_ids:
+            return set()
+        found = DBOS.list_workflows(workflow_ids=list(workflow_ids), load_input=False, load_output=False)
+        return {status.workflow_id for status in found}
+
+    def depth(self) -> dict[str, int]:
+        """Return DBOS's state -> number of unfinished and failed workflows."""
+        found = DBOS.list_workflows(status=[*UNFINISHED, *FAILED], load_input=False, load_output=False)
+        return dict.fromkeys(("ENQUEUED", "PENDING", "ERROR"), 0) | Counter(s.status for s in found)
+
+    def _declare(self) -> Callable[[Sequence[str]], None]:
+        step = DBOS.step(
+            retries_allowed=True, max_attempts=self._attempts, interval_seconds=self._retry_seconds
+        )
+
+        def score_photograph(photograph: str) -> None:
+            with self._guarded("score_photograph"):
+                self._score_photograph(photograph)
+
+        def report_study(photographs: Sequence[str]) -> None:
+            with self._guarded("report_study"):
+                self._report_study(photographs)
+
+        score_step, report_step = step(score_photograph), step(report_study)
+
+        @DBOS.workflow(name=_WORKFLOW)
+        def score_study(photographs: Sequence[str]) -> None:
+            for photograph in photographs:
+                score_step(photograph)
+            report_step(photographs)
+
+        return score_study
+
+    @contextmanager
+    def _guarded(self, step: str) -> Iterator[None]:
+        """Turn what a step raises into a `StepFailed`, since DBOS stores the error and its text."""
+        self._at_rest.clear()
+        try:
+            yield
+        except Exception as error:
+            kind = type(error).__name__
+            _log.error("step failed", step=step, error=kind, where=_innermost(error))
+            raise StepFailed(kind) from None
+        finally:
+            self._at_rest.set()
+
+
+def workflow_states(system_database: Path) -> list[tuple[str, str]]:
+    """Return (workflow id, DBOS's state) of what is unfinished or failed, from outside the node."""
+    client = _client(system_database)
+    try:
+        found = client.list_workflows(status=[*UNFINISHED, *FAILED], load_input=False, load_output=False)
+        return [(status.workflow_id, status.status) for status in found]
+    finally:
+        client.destroy()
+
+
+def forget_failed_workflows(system_database: Path) -> list[str]:
+    """Delete the failed workflows, from outside the node, and return their ids.
+
+    The running node's next sweep submits their studies anew; photographs that were scored stay so.
+    """
+    client = _client(system_database)
+    try:
+        failed = client.list_workflows(status=list(FAILED), load_input=False, load_output=False)
+        identifiers = [status.workflow_id for status in failed]
+        if identifiers:
+            client.delete_workflows(identifiers)
+        return identifiers
+    finally:
+        client.destroy()
+
+
+def system_database_url(path: Path) -> str:
+    """Return the URL under which DBOS opens its SQLite file."""
+    return f"sqlite:///{path.absolute()}"
+
+
+def _client(system_database: Path) -> DBOSClient:
+    _silence()
+    return DBOSClient(system_database_url=system_database_url(system_database), retry_connection_errors=False)
+
+
+def _silence() -> None:
+    # DBOS logs an advertisement for its console, and tracebacks whose text may quote a dataset.
+    logger = logging.getLogger("dbos")
+    logger.handlers = [logging.NullHandler()]
+    logger.propagate = False
+
+
+def _innermost(error: BaseException) -> str:
+    """Return file name and line where `error` was raised: enough to find it, and no data."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else ""

@@ -1,0 +1,89 @@
+"""The finished objects: their rows, written together with the deliveries that they call for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from storage.deliveries import add_deliveries
+from storage.tables import Artefact, Photograph, Scoring
+
+NORMALIZED_PHOTOGRAPH = "normalized_photograph"
+STRUCTURED_REPORT = "structured_report"
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedObject:
+    """A DICOM object of ours whose file is durable already.
+
+    path: relative to the data folder. sha256: of the whole file, in hexadecimal.
+    """
+
+    kind: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_instance_uid: str
+    sha256: str
+    path: str
+
+
+def add_artefact(
+    session: Session,
+    finished: FinishedObject,
+    *,
+    encounter_pk: int,
+    scorings: Sequence[Scoring],
+    destinations: Iterable[str],
+    created_at: datetime,
+    predecessor: Artefact | None = None,
+) -> Artefact:
+    """Add the artefact with one delivery per destination (AE titles), due at once; the caller commits.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: an artefact with this SOP Instance UID exists already.
+
+    """
+    row = Artefact(
+        encounter_pk=encounter_pk,
+        kind=finished.kind,
+        sop_instance_uid=finished.sop_instance_uid,
+        sop_class_uid=finished.sop_class_uid,
+        series_instance_uid=finished.series_instance_uid,
+        scoring_pks=[scoring.id for scoring in scorings],
+        predecessor_pk=predecessor.id if predecessor else None,
+        sha256=finished.sha256,
+        path=finished.path,
+        created_at=created_at,
+    )
+    session.add(row)
+    session.flush()
+    add_deliveries(session, row.id, destinations, due_at=created_at)
+    return row
+
+
+def cover_photographs(report: Artefact, photographs: Iterable[Photograph]) -> None:
+    """Let each photograph name `report` as the newest one that covers it; the caller commits."""
+    for photograph in photographs:
+        photograph.report_pk = report.id
+
+
+def latest_report(session: Session, encounter_pk: int) -> Artefact | None:
+    """Return the study's newest structured report, which the next one succeeds, or None."""
+    return session.scalar(
+        select(Artefact)
+        .where(Artefact.encounter_pk == encounter_pk, Artefact.kind == STRUCTURED_REPORT)
+        .order_by(Artefact.id.desc())
+        .limit(1)
+    )
+
+
+def normalized_photograph_of(session: Session, encounter_pk: int, scoring: Scoring) -> Artefact | None:
+    """Return the normalized photograph that `scoring` made, or None for a rejected photograph."""
+    candidates = session.scalars(
+        select(Artefact).where(Artefact.encounter_pk == encounter_pk, Artefact.kind == NORMALIZED_PHOTOGRAPH)
+    )
+    return next((row for row in candidates if row.scoring_pks == [scoring.id]), None)

@@ -1,0 +1,132 @@
+"""Artefacts on their way to destinations: due, delivered or dead. Times come from the caller's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.orm import Session
+
+from storage.tables import Artefact, Delivery
+
+DUE = "due"
+DELIVERED = "delivered"
+DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingDelivery:
+    """A delivery that is not done, with what its sender needs.
+
+    path: of the object's file, relative to the data folder. attempts: those made so far.
+    error: the class of the last failure, None before the first.
+    """
+
+    id: int
+    destination: str
+    attempts: int
+    due_at: datetime
+    error: str | None
+    sop_instance_uid: str
+    path: str
+
+
+def add_deliveries(
+    session: Session, artefact_pk: int, destinations: Iterable[str], *, due_at: datetime
+) -> None:
+    """Add one due delivery per destination (AE title); the caller commits.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: the artefact has a delivery to one of them already.
+
+    """
+    session.add_all(
+        Delivery(artefact_pk=artefact_pk, destination=title, state=DUE, attempts=0, due_at=due_at)
+        for title in destinations
+    )
+    session.flush()
+
+
+def due(session: Session, *, destination: str, now: datetime, limit: int) -> list[PendingDelivery]:
+    """Return at most `limit` deliveries to `destination` whose time has come, oldest first."""
+    query = _pending(DUE).where(Delivery.destination == destination, Delivery.due_at <= now).limit(limit)
+    return _read(session, query)
+
+
+def waiting(session: Session) -> list[PendingDelivery]:
+    """Return every delivery that will be tried, now or later."""
+    return _read(session, _pending(DUE))
+
+
+def dead(session: Session) -> list[PendingDelivery]:
+    """Return every delivery that was given up."""
+    return _read(session, _pending(DEAD))
+
+
+def mark_delivered(session: Session, delivery_id: int, *, now: datetime) -> None:
+    """Record that the destination answered that it stored the object; the caller commits."""
+    _update_due(session, delivery_id, state=DELIVERED, delivered_at=now, last_error=None)
+
+
+def mark_failed(session: Session, delivery_id: int, *, error: str, next_due: datetime) -> None:
+    """Record a failure that is worth another attempt at `next_due`; the caller commits."""
+    _update_due(session, delivery_id, due_at=next_due, last_error=error)
+
+
+def mark_dead(session: Session, delivery_id: int, *, error: str) -> None:
+    """Give the delivery up until someone revives it; the caller commits."""
+    _update_due(session, delivery_id, state=DEAD, last_error=error)
+
+
+def revive(session: Session, *, now: datetime, ids: Iterable[int] | None = None) -> list[int]:
+    """Make dead deliveries due at once with a fresh count of attempts; the caller commits.
+
+    ids: the deliveries to revive, None for every dead one. Return the ids of those that were dead.
+    """
+    query = select(Delivery.id).where(Delivery.state == DEAD).order_by(Delivery.id)
+    if ids is not None:
+        query = query.where(Delivery.id.in_(list(ids)))
+    found = list(session.scalars(query))
+    session.execute(update(Delivery).where(Delivery.id.in_(found)).values(state=DUE, attempts=0, due_at=now))
+    return found
+
+
+def count_deliveries(session: Session) -> dict[str, int]:
+    """Return state -> number of deliveries, with every state present."""
+    counted = dict(session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).tuples())
+    return {DUE: 0, DELIVERED: 0, DEAD: 0} | counted
+
+
+def _pending(state: str) -> Select[Delivery, Artefact]:
+    return (
+        select(Delivery, Artefact)
+        .join(Artefact, Artefact.id == Delivery.artefact_pk)
+        .where(Delivery.state == state)
+        .order_by(Delivery.id)
+    )
+
+
+def _read(session: Session, query: Select[Delivery, Artefact]) -> list[PendingDelivery]:
+    return [
+        PendingDelivery(
+            id=delivery.id,
+            destination=delivery.destination,
+            attempts=delivery.attempts,
+            due_at=delivery.due_at,
+            error=delivery.last_error,
+            sop_instance_uid=artefact.sop_instance_uid,
+            path=artefact.path,
+        )
+        for delivery, artefact in session.execute(query)
+    ]
+
+
+def _update_due(session: Session, delivery_id: int, **values: object) -> None:
+    # Only a due row moves: a late answer must not bring back what was settled meanwhile.
+    session.execute(
+        update(Delivery)
+        .where(Delivery.id == delivery_id, Delivery.state == DUE)
+        .values(attempts=Delivery.attempts + 1, **values)
+    )

@@ -1,0 +1,65 @@
+"""Which studies have work to do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from storage.tables import Encounter, Photograph
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStudy:
+    """A study with at least one photograph that no report covers.
+
+    photographs: the SOP Instance UIDs of all its photographs, covered ones included, sorted.
+    """
+
+    study_instance_uid: str
+    photographs: tuple[str, ...]
+
+
+def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> list[OpenStudy]:
+    """Return the open studies that received nothing for `quiet_seconds`, longest quiet first.
+
+    What is covered stays closed when the scoring setup changes: an upgrade must not score a whole
+    archive again by itself. The cost follows the number of uncovered photographs, not of all.
+    """
+    uncovered = select(Photograph.encounter_pk).where(Photograph.report_pk.is_(None))
+    encounters = session.scalars(
+        select(Encounter)
+        .where(
+            Encounter.id.in_(uncovered), Encounter.last_received_at <= now - timedelta(seconds=quiet_seconds)
+        )
+        .order_by(Encounter.last_received_at, Encounter.id)
+    ).all()
+    members: dict[int, list[str]] = defaultdict(list)
+    for encounter_pk, uid in session.execute(
+        select(Photograph.encounter_pk, Photograph.sop_instance_uid).where(
+            Photograph.encounter_pk.in_(uncovered)
+        )
+    ):
+        members[encounter_pk].append(uid)
+    return [OpenStudy(e.study_instance_uid, tuple(sorted(members[e.id]))) for e in encounters]
+
+
+def photographs_of(session: Session, uids: tuple[str, ...] | list[str]) -> list[Photograph]:
+    """Return the photographs with these SOP Instance UIDs, oldest first.
+
+    Raises:
+        LookupError: one of them is not stored.
+
+    """
+    rows = session.scalars(
+        select(Photograph)
+        .where(Photograph.sop_instance_uid.in_(uids))
+        .order_by(Photograph.received_at, Photograph.id)
+    ).all()
+    missing = set(uids) - {row.sop_instance_uid for row in rows}
+    if missing:
+        raise LookupError(f"no stored photograph has the SOP Instance UID {min(missing)}")
+    return list(rows)
