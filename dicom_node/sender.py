@@ -107,16 +107,10 @@ class Sender:
             return outcomes
         association = self._associate(destination, contexts)
         if not association.is_established:
-            failure = ASSOCIATION_REJECTED if association.is_rejected else NO_ASSOCIATION
+            failure = _why_not_established(association)
             return [failure if kind else outcome for kind, outcome in zip(kinds, outcomes, strict=True)]
         try:
-            accepted = {
-                (str(context.abstract_syntax), str(context.transfer_syntax[0]))
-                for context in association.accepted_contexts
-            }
-            for index, (kind, path) in enumerate(zip(kinds, files, strict=True)):
-                if kind is not None:
-                    outcomes[index] = _store(association, path) if kind in accepted else NO_ACCEPTED_CONTEXT
+            _store_all(association, kinds, files, outcomes)
         finally:
             if association.is_established:
                 association.release()
@@ -133,12 +127,41 @@ class Sender:
         return entity.associate(destination.host, destination.port, ae_title=destination.ae_title)
 
 
+def _why_not_established(association: Association) -> Outcome:
+    if association.is_rejected:
+        return ASSOCIATION_REJECTED
+    # pynetdicom gives up an association of which the peer accepted no context at all.
+    return NO_ACCEPTED_CONTEXT if association.rejected_contexts else NO_ASSOCIATION
+
+
+def _store_all(
+    association: Association,
+    kinds: Sequence[tuple[str, str] | None],
+    files: Sequence[Path],
+    outcomes: list[Outcome],
+) -> None:
+    """Send every readable file and put what came of it into its place in `outcomes`."""
+    accepted = {
+        (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+        for context in association.accepted_contexts
+    }
+    lost = False
+    for index, (kind, path) in enumerate(zip(kinds, files, strict=True)):
+        if kind is None:
+            continue
+        if kind not in accepted:
+            outcomes[index] = NO_ACCEPTED_CONTEXT
+        elif lost:
+            outcomes[index] = NOT_TRIED
+        else:
+            outcomes[index] = _store(association, path)
+            lost = outcomes[index] is ASSOCIATION_LOST
+
+
 def _store(association: Association, path: Path) -> Outcome:
-    if not association.is_established:
-        return NOT_TRIED
     try:
         response: Any = association.send_c_store(path)
-    except (RuntimeError, OSError):  # the peer went away between the check and the sending
+    except (RuntimeError, OSError):  # the peer went away
         return ASSOCIATION_LOST
     # A response without a status: time ran out or the peer aborted.
     return classify_status(int(response.Status)) if "Status" in response else ASSOCIATION_LOST

@@ -95,7 +95,8 @@ def revive(session: Session, *, now: datetime, ids: Iterable[int] | None = None)
 
 def count_deliveries(session: Session) -> dict[str, int]:
     """Return state -> number of deliveries, with every state present."""
-    counted = dict(session.execute(select(Delivery.state, func.count()).group_by(Delivery.state)).tuples())
+    query = select(Delivery.state, func.count()).group_by(Delivery.state)
+    counted = {row[0]: row[1] for row in session.execute(query)}
     return {DUE: 0, DELIVERED: 0, DEAD: 0} | counted
 
 

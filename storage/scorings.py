@@ -82,5 +82,6 @@ def result_of(row: Scoring) -> Score | Rejection:
 
 def count_scorings(session: Session) -> dict[str, int]:
     """Return status -> number of scorings, with both statuses always present."""
-    counted = dict(session.execute(select(Scoring.status, func.count()).group_by(Scoring.status)).tuples())
+    query = select(Scoring.status, func.count()).group_by(Scoring.status)
+    counted = {row[0]: row[1] for row in session.execute(query)}
     return {SCORED: 0, REJECTED: 0} | counted

@@ -1,0 +1,223 @@
+"""The sender against DCMTK's storescp, Orthanc, and peers that misbehave."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import (
+    ComprehensiveSRStorage,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+    VLPhotographicImageStorage,
+)
+from pynetdicom import AE, evt
+
+from dicom_node.sender import Outcome, Sender, Verdict
+from tests.peers import LOOPBACK, OrthancPeer, free_port, require
+
+# pynetdicom drops a socket that could not connect without closing it.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
+)
+
+SENDER = Sender(ae_title="FACENORM", connect_seconds=2, association_seconds=2, response_seconds=2)
+
+
+@dataclass(frozen=True)
+class _Peer:
+    ae_title: str
+    port: int
+    host: str = LOOPBACK
+
+
+def _file(
+    folder: Path, uid: str, sop_class: str = SecondaryCaptureImageStorage, *, study: str = "1.2.826.0.1.1"
+) -> Path:
+    """Write a small colour image of a test patient; return its path."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = sop_class, uid
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.1"
+    dataset.PatientName, dataset.PatientID = "TEST^PATIENT", "TEST-1"
+    dataset.Modality = "OT"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 8, 8, 3
+    dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset.PixelData = np.arange(192, dtype=np.uint8).tobytes()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = sop_class
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path = folder / f"{uid}.dcm"
+    dcmwrite(path, dataset, enforce_file_format=True)
+    return path
+
+
+def _body(content: bytes) -> str:
+    """Return the sha256 of a PS3.10 file's data set, without preamble and meta information."""
+    stream = BytesIO(content)
+    meta = dcmread(stream, stop_before_pixels=True, specific_tags=[]).file_meta
+    # Preamble, prefix, and the group length element with the group that it counts.
+    start = 132 + 12 + meta.FileMetaInformationGroupLength
+    return hashlib.sha256(content[start:]).hexdigest()
+
+
+@contextmanager
+def _storescp(folder: Path, *arguments: str) -> Iterator[int]:
+    folder.mkdir()
+    port = free_port()
+    process = subprocess.Popen(
+        [require("storescp"), *arguments, "--output-directory", str(folder), str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection((LOOPBACK, port), timeout=1).close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        yield port
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+
+
+def _verdicts(outcomes: list[Outcome]) -> list[tuple[Verdict, str | None]]:
+    return [(outcome.verdict, outcome.error) for outcome in outcomes]
+
+
+def test_storescp_receives_the_kept_bytes_unchanged(tmp_path: Path) -> None:
+    files = [
+        _file(tmp_path, f"1.2.826.0.1.{n}", sop)
+        for n, sop in enumerate((SecondaryCaptureImageStorage, VLPhotographicImageStorage), start=5)
+    ]
+    with _storescp(tmp_path / "in", "--bit-preserving") as port:
+        outcomes = SENDER.send(_Peer("ANY", port), files)
+    assert _verdicts(outcomes) == [(Verdict.DELIVERED, None)] * 2
+    received = sorted(_body(path.read_bytes()) for path in (tmp_path / "in").iterdir())
+    assert received == sorted(_body(path.read_bytes()) for path in files)
+
+
+def test_sending_again_leaves_one_object_in_orthanc(tmp_path: Path, orthanc: OrthancPeer) -> None:
+    files = [_file(tmp_path, "1.2.826.0.1.5"), _file(tmp_path, "1.2.826.0.1.6")]
+    peer = _Peer(orthanc.ae_title, orthanc.dicom_port)
+    for _ in range(2):
+        assert _verdicts(SENDER.send(peer, files)) == [(Verdict.DELIVERED, None)] * 2
+    assert orthanc.instance_uids() == ["1.2.826.0.1.5", "1.2.826.0.1.6"]
+    assert sorted(map(_body, orthanc.files())) == sorted(_body(path.read_bytes()) for path in files)
+
+
+def test_nobody_listens(tmp_path: Path) -> None:
+    outcomes = SENDER.send(_Peer("ANY", free_port()), [_file(tmp_path, "1.2.826.0.1.5")])
+    assert _verdicts(outcomes) == [(Verdict.TRANSIENT, "no_association")]
+
+
+def test_a_peer_that_never_answers_is_given_up_after_the_timeout(tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as silent:
+        began = time.monotonic()
+        outcomes = SENDER.send(_Peer("ANY", silent.getsockname()[1]), [_file(tmp_path, "1.2.826.0.1.5")])
+    assert _verdicts(outcomes) == [(Verdict.TRANSIENT, "no_association")]
+    assert time.monotonic() - began < 10
+
+
+def test_a_peer_that_refuses_our_title_may_accept_it_later(tmp_path: Path) -> None:
+    with _storescp(tmp_path / "in", "--refuse") as port:
+        outcomes = SENDER.send(_Peer("ANY", port), [_file(tmp_path, "1.2.826.0.1.5")])
+    assert _verdicts(outcomes) == [(Verdict.TRANSIENT, "association_rejected")]
+
+
+def test_a_class_that_the_peer_does_not_take_is_permanent_for_that_object_only(tmp_path: Path) -> None:
+    files = [_file(tmp_path, "1.2.826.0.1.5", ComprehensiveSRStorage), _file(tmp_path, "1.2.826.0.1.6")]
+    with _scp(lambda event: 0x0000) as port:
+        outcomes = SENDER.send(_Peer("ANY", port), files)
+    assert _verdicts(outcomes) == [(Verdict.PERMANENT, "no_accepted_context"), (Verdict.DELIVERED, None)]
+
+
+def test_a_peer_that_takes_none_of_the_classes(tmp_path: Path) -> None:
+    with _scp(lambda event: 0x0000) as port:
+        outcomes = SENDER.send(_Peer("ANY", port), [_file(tmp_path, "1.2.826.0.1.5", ComprehensiveSRStorage)])
+    assert _verdicts(outcomes) == [(Verdict.PERMANENT, "no_accepted_context")]
+
+
+def test_a_file_that_is_gone_or_no_dicom_is_permanent_for_that_object_only(tmp_path: Path) -> None:
+    junk = tmp_path / "junk.dcm"
+    junk.write_bytes(b"not DICOM at all" * 20)
+    files = [tmp_path / "gone.dcm", _file(tmp_path, "1.2.826.0.1.5"), junk]
+    with _scp(lambda event: 0x0000) as port:
+        outcomes = SENDER.send(_Peer("ANY", port), files)
+    assert _verdicts(outcomes) == [
+        (Verdict.PERMANENT, "unreadable_file"),
+        (Verdict.DELIVERED, None),
+        (Verdict.PERMANENT, "unreadable_file"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [(0xA700, Verdict.TRANSIENT), (0xA900, Verdict.PERMANENT), (0xC001, Verdict.PERMANENT)],
+)
+def test_a_status_over_the_wire(tmp_path: Path, status: int, verdict: Verdict) -> None:
+    with _scp(lambda event: status) as port:
+        outcomes = SENDER.send(_Peer("ANY", port), [_file(tmp_path, "1.2.826.0.1.5")])
+    assert _verdicts(outcomes) == [(verdict, f"status_{status:04X}")]
+
+
+def test_an_association_lost_in_mid_batch(tmp_path: Path) -> None:
+    def drop_the_second(event: evt.Event) -> int:
+        if event.request.AffectedSOPInstanceUID == "1.2.826.0.1.6":
+            event.assoc.abort()
+        return 0x0000
+
+    files = [_file(tmp_path, f"1.2.826.0.1.{n}") for n in (5, 6, 7)]
+    with _scp(drop_the_second) as port:
+        outcomes = SENDER.send(_Peer("ANY", port), files)
+    assert _verdicts(outcomes) == [
+        (Verdict.DELIVERED, None),
+        (Verdict.TRANSIENT, "association_lost"),
+        (Verdict.NOT_TRIED, None),
+    ]
+
+
+def test_a_peer_that_hangs_over_an_object_is_given_up_after_the_timeout(tmp_path: Path) -> None:
+    release = threading.Event()
+
+    def hang(event: evt.Event) -> int:
+        release.wait(30)
+        return 0x0000
+
+    with _scp(hang) as port:
+        began = time.monotonic()
+        outcomes = SENDER.send(_Peer("ANY", port), [_file(tmp_path, "1.2.826.0.1.5")])
+        elapsed = time.monotonic() - began
+        release.set()
+    assert _verdicts(outcomes) == [(Verdict.TRANSIENT, "association_lost")]
+    assert elapsed < 10
+
+
+@contextmanager
+def _scp(answer: object) -> Iterator[int]:
+    """A pynetdicom SCP that takes Secondary Capture only and answers as told."""
+    entity = AE(ae_title="ANY")
+    entity.add_supported_context(SecondaryCaptureImageStorage, ExplicitVRLittleEndian)
+    server = entity.start_server((LOOPBACK, 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
