@@ -1,0 +1,93 @@
+"""The command `facenorm`.
+
+Each command lives in a module of its own under `dicom_node.commands` and is imported only when it
+is called, so that `facenorm --help` need not wait for torch or DBOS. To add one, write the module and
+name it in `COMMANDS`: `"name": Command("dicom_node.commands.name:attribute", "one line for --help")`.
+The attribute is either a plain function with typer annotations, or a `typer.Typer` for a group of commands.
+
+Exit status: 0 success, 1 a command's own failure (`raise typer.Exit(1)`), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Where a command is found (`module:attribute`) and what `--help` says about it."""
+
+    target: str
+    summary: str
+
+    def load(self) -> Any:  # noqa: ANN401 -- a click command; typer does not export its base class
+        """Import the module and return the click command."""
+        module, _, attribute = self.target.partition(":")
+        found = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_group(found)
+        app = typer.Typer(add_completion=False)
+        app.command()(found)
+        return typer.main.get_command(app)
+
+
+COMMANDS = {
+    "demo": Command("dicom_node.commands.demo:demo", "Show the whole loop on this machine."),
+    "serve": Command("dicom_node.commands.serve:serve", "Run the node."),
+    "score": Command("dicom_node.commands.score:score", "Score photographs: JPEG, PNG or DICOM files."),
+    "history": Command("dicom_node.commands.history:history", "Print a patient's scores over time."),
+    "jobs": Command("dicom_node.commands.jobs:jobs", "List what is being scored and sent."),
+    "retry": Command("dicom_node.commands.retry:retry", "Try again what was given up."),
+    "models": Command("dicom_node.commands.models:models", "List, fetch and verify the weights."),
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Shows the placeholders in `--help`, and puts the real command in place of the one called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Return (name, command, remaining arguments); wrong names end with exit status 2."""
+        name, command, remaining = super().resolve_command(ctx, args)
+        if name in COMMANDS:
+            command = COMMANDS[name].load()
+            command.name = name
+        return name, command, remaining
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"facenorm {version('facenorm')}")
+        raise typer.Exit
+
+
+def _placeholder() -> None:
+    raise NotImplementedError("the group replaces this before it is called")
+
+
+app = typer.Typer(
+    cls=_LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A DICOM node that scores how far a photographed face is from its own norm.",
+)
+
+
+@app.callback()
+def facenorm(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Score how far a photographed face is from its own norm, as a DICOM node."""
+
+
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_command.summary)(_placeholder)

@@ -1,0 +1,245 @@
+"""Settings: one TOML file, each key of which an environment variable may override."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as MalformedEnvironment
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text has one line per wrong key and says what to do."""
+
+
+def _printable(title: str) -> str:
+    # PS3.5 section 6.2: AE excludes backslash and control characters.
+    if "\\" in title or not title.isascii() or not title.isprintable():
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
+    return title
+
+
+AETitle = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=16),
+    AfterValidator(_printable),
+]
+Host = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+ListenPort = Annotated[int, Field(ge=0, le=65535)]
+PeerPort = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Node(_Section):
+    """The receiving DICOM application. Port 0 lets the system choose one."""
+
+    ae_title: AETitle = "FACENORM"
+    host: Host = "127.0.0.1"
+    port: ListenPort = 11112
+    maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 10
+    acse_timeout_seconds: Seconds = 30.0
+    dimse_timeout_seconds: Seconds = 60.0
+    network_timeout_seconds: Seconds = 60.0
+
+
+class Data(_Section):
+    """Where everything is kept. A relative folder counts from the working directory."""
+
+    folder: Path = Path("facenorm-data")
+    database_url: str = ""
+    # Below this much free space, photographs are refused with 0xA700 until there is room again.
+    minimum_free_megabytes: Annotated[int, Field(ge=0)] = 500
+
+
+class Trigger(_Section):
+    """When a study is scored: nothing has come for this long."""
+
+    quiet_seconds: Annotated[float, Field(ge=0)] = 10.0
+
+
+class Scoring(_Section):
+    """How photographs are scored. An empty `regressor` is the one that belongs to the generator."""
+
+    profile: Literal["fast", "reference", "paper"] = "fast"
+    device: str = "auto"
+    generator: Annotated[str, Field(min_length=1)] = "mobilestylegan-ffhq"
+    regressor: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class Delivery(_Section):
+    """How results are sent, and sent again while a destination is away."""
+
+    first_retry_seconds: Seconds = 5.0
+    max_retry_seconds: Seconds = 3600.0
+    max_attempts: Annotated[int, Field(ge=1)] = 20
+    timeout_seconds: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _retries_in_order(self) -> Self:
+        if self.max_retry_seconds < self.first_retry_seconds:
+            raise ValueError("max_retry_seconds must not be smaller than first_retry_seconds")
+        return self
+
+
+class Sender(_Section):
+    """Who may send: the calling AE title, and the host it must call from when one is given."""
+
+    ae_title: AETitle
+    host: str = ""
+
+
+class Destination(_Section):
+    """Where results go."""
+
+    ae_title: AETitle
+    host: Host
+    port: PeerPort
+    storage_commitment: bool = False
+
+
+class Status(_Section):
+    """Where /health and /metrics are served."""
+
+    host: Host = "127.0.0.1"
+    port: ListenPort = 8080
+
+
+class Retention(_Section):
+    """After how many days received photographs and results may go; 0 keeps them for good."""
+
+    instances_days: Annotated[int, Field(ge=0)] = 0
+    results_days: Annotated[int, Field(ge=0)] = 0
+
+
+class Log(_Section):
+    """What goes to standard error."""
+
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(BaseSettings):
+    """Every setting of the node; `load_settings` makes one."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="FACENORM_",
+        env_nested_delimiter="__",
+        hide_input_in_errors=True,
+    )
+
+    node: Node = Node()
+    data: Data = Data()
+    trigger: Trigger = Trigger()
+    scoring: Scoring = Scoring()
+    delivery: Delivery = Delivery()
+    senders: tuple[Sender, ...] = ()
+    destinations: tuple[Destination, ...] = ()
+    status: Status = Status()
+    retention: Retention = Retention()
+    log: Log = Log()
+
+    @model_validator(mode="after")
+    def _destinations_differ(self) -> Self:
+        titles = [destination.ae_title for destination in self.destinations]
+        if len(set(titles)) < len(titles):
+            raise ValueError("destinations: every destination needs an ae_title of its own")
+        return self
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL: the one that was set, else SQLite in the data folder."""
+        return self.data.database_url or f"sqlite:///{self.data.folder.absolute() / 'facenorm.sqlite'}"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file, whose content comes in as arguments."""
+        return env_settings, init_settings
+
+
+def load_settings(config: Path | None) -> Settings:
+    """Return the settings from the TOML file `config` and the environment.
+
+    FACENORM_NODE__PORT=4242 overrides `port` of `[node]`; a list such as FACENORM_SENDERS is JSON.
+    Without a file the defaults and the environment count.
+
+    Raises:
+        SettingsError: the file cannot be read, or a key or value is wrong.
+
+    """
+    try:
+        return Settings(**_read(config))
+    except ValidationError as error:
+        lines = "\n".join(f"  {_explained(detail)}" for detail in error.errors(include_input=False))
+        raise SettingsError(f"{_origin(config)} cannot be used:\n{lines}") from None
+    except MalformedEnvironment:
+        raise SettingsError(
+            "an environment variable FACENORM_... holds a list or section that is not valid JSON; "
+            'write for example FACENORM_SENDERS=\'[{"ae_title": "CAMERA"}]\''
+        ) from None
+
+
+def _read(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    try:
+        with config.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(
+            f"{config}: {error.strerror}; give --config the path of a readable TOML file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{config} is not valid TOML: {error}") from None
+
+
+def _origin(config: Path | None) -> str:
+    return f"{config} (with the FACENORM_... environment variables)" if config else "the environment"
+
+
+def _explained(detail: ErrorDetails) -> str:
+    location = detail["loc"]
+    key = ".".join(str(part) for part in location) or "settings"
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _known_keys(location[:-1]), n=1)
+        known = ", ".join(_known_keys(location[:-1]))
+        return f"{key}: there is no such key; " + (f"did you mean {near[0]}?" if near else f"known: {known}")
+    if detail["type"] == "missing":
+        return f"{key}: is required; add it"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}; correct it"
+
+
+def _known_keys(section: tuple[int | str, ...]) -> list[str]:
+    lists: dict[str, type[BaseModel]] = {"senders": Sender, "destinations": Destination}
+    if not section:
+        return list(Settings.model_fields)
+    name = str(section[0])
+    model = lists.get(name) or Settings.model_fields[name].annotation
+    return list(getattr(model, "model_fields", {}))

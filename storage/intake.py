@@ -1,0 +1,180 @@
+"""Record one received photograph, or say why it must not be recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, sessionmaker
+
+from storage.instances import StoredFile
+from storage.tables import Artefact, Audit, Encounter, Patient, Photograph
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What identifies a received photograph, and who sent it. Absent values are ''."""
+
+    patient_id: str
+    issuer_of_patient_id: str
+    study_instance_uid: str
+    study_date: str
+    accession_number: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    calling_ae_title: str
+    peer_address: str
+    received_at: datetime
+
+
+class Outcome(StrEnum):
+    """How `record_photograph` ended: a new photograph, or one that was there already."""
+
+    STORED = "stored"
+    ALREADY_STORED = "already_stored"
+
+
+class IntakeRefusedError(Exception):
+    """A photograph that contradicts what is stored. The text holds UIDs only; `outcome` goes to the audit."""
+
+    outcome = "refused"
+
+
+class OtherContentError(IntakeRefusedError):
+    """Another object has this SOP Instance UID already; a UID never names two objects (PS3.5 section 9)."""
+
+    outcome = "refused_other_content"
+
+
+class OtherPatientError(IntakeRefusedError):
+    """The study is known under another patient; joining them would mix two patients."""
+
+    outcome = "refused_other_patient"
+
+
+def record_photograph(sessions: sessionmaker[Session], received: Received, stored: StoredFile) -> Outcome:
+    """Record `received`, whose bytes are durable as `stored`, and return once the row is committed.
+
+    The same instance with the same bytes again changes nothing but the audit. The encounter's
+    quiet period starts anew only for a photograph that is new.
+
+    Raises:
+        OtherContentError: the SOP Instance UID is taken by other bytes.
+        OtherPatientError: the study is known under another patient.
+        sqlalchemy.exc.SQLAlchemyError: the database failed; whether it committed is unknown.
+
+    """
+    try:
+        with sessions.begin() as session:
+            return _record(session, received, stored)
+    except IntegrityError:
+        # On PostgreSQL another association inserted the same row between our look and our insert.
+        with sessions.begin() as session:
+            return _record(session, received, stored)
+
+
+def is_own_result(session: Session, sop_instance_uid: str) -> bool:
+    """Whether we made the object with this SOP Instance UID."""
+    found = select(Artefact.id).where(Artefact.sop_instance_uid == sop_instance_uid)
+    return session.scalar(found) is not None
+
+
+def record_event(sessions: sessionmaker[Session], event: str, received: Received, outcome: str) -> None:
+    """Write an audit row about an object that was not recorded as a photograph.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database failed.
+
+    """
+    with sessions.begin() as session:
+        session.add(_audit_row(event, received, outcome, None))
+
+
+def _record(session: Session, received: Received, stored: StoredFile) -> Outcome:
+    patient = _patient(session, received)
+    outcome = _known(session, received, stored)
+    if outcome is None:
+        encounter = _encounter(session, patient, received)
+        session.add(
+            Photograph(
+                encounter_pk=encounter.id,
+                sop_instance_uid=received.sop_instance_uid,
+                sop_class_uid=received.sop_class_uid,
+                series_instance_uid=received.series_instance_uid,
+                transfer_syntax_uid=received.transfer_syntax_uid,
+                sha256=stored.sha256,
+                size_bytes=stored.size_bytes,
+                path=stored.path,
+                calling_ae_title=received.calling_ae_title,
+                received_at=received.received_at,
+            )
+        )
+        outcome = Outcome.STORED
+    session.add(_audit_row("photograph_received", received, outcome, patient.id))
+    return outcome
+
+
+def _known(session: Session, received: Received, stored: StoredFile) -> Outcome | None:
+    digest = session.scalar(
+        select(Photograph.sha256).where(Photograph.sop_instance_uid == received.sop_instance_uid)
+    )
+    if digest is None:
+        return None
+    if digest != stored.sha256:
+        raise OtherContentError(
+            f"SOP instance {received.sop_instance_uid} is stored already with other content"
+        )
+    return Outcome.ALREADY_STORED
+
+
+def _patient(session: Session, received: Received) -> Patient:
+    patient = session.scalar(
+        select(Patient).where(
+            Patient.patient_id == received.patient_id,
+            Patient.issuer_of_patient_id == received.issuer_of_patient_id,
+        )
+    )
+    if patient is None:
+        patient = Patient(patient_id=received.patient_id, issuer_of_patient_id=received.issuer_of_patient_id)
+        session.add(patient)
+        session.flush()
+    return patient
+
+
+def _encounter(session: Session, patient: Patient, received: Received) -> Encounter:
+    encounter = session.scalar(
+        select(Encounter).where(Encounter.study_instance_uid == received.study_instance_uid).with_for_update()
+    )
+    if encounter is None:
+        encounter = Encounter(
+            patient_pk=patient.id,
+            study_instance_uid=received.study_instance_uid,
+            study_date=received.study_date,
+            accession_number=received.accession_number,
+            last_received_at=received.received_at,
+        )
+        session.add(encounter)
+        session.flush()
+    elif encounter.patient_pk != patient.id:
+        raise OtherPatientError(f"study {received.study_instance_uid} is known under another patient")
+    # Two associations may commit in another order than they received in.
+    encounter.last_received_at = max(encounter.last_received_at, received.received_at)
+    return encounter
+
+
+def _audit_row(event: str, received: Received, outcome: str, patient_pk: int | None) -> Audit:
+    return Audit(
+        at=received.received_at,
+        event=event,
+        peer_ae_title=received.calling_ae_title,
+        peer_address=received.peer_address,
+        patient_pk=patient_pk,
+        study_instance_uid=received.study_instance_uid,
+        sop_instance_uid=received.sop_instance_uid,
+        outcome=outcome,
+    )
