@@ -13,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from safetensors.torch import load_file
 
 _EPSILON = 1e-10
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 
-# (convolution index in torchvision's `features`, stride, padding, max-pool before it: (kernel, stride) or None),
+# (convolution index in torchvision's `features`, stride, padding, max-pool before it as (kernel, stride)),
 # grouped by tap: a tap follows the ReLU of its group's last convolution.
 _ALEX: tuple[tuple[tuple[int, int, int, tuple[int, int] | None], ...], ...] = (
     ((0, 4, 2, None),),
@@ -51,6 +51,9 @@ def head_file(trunk: str) -> Path:
 class Lpips(nn.Module):
     """The metric. Pictures are (N, 3, H, W) in [-1, 1], RGB."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, trunk: str, trunk_weights: Mapping[str, Tensor], heads: Sequence[Tensor]) -> None:
         super().__init__()
         self.trunk = trunk
@@ -77,10 +80,15 @@ class Lpips(nn.Module):
             for index, stride, padding, pool in group:
                 if pool is not None:
                     x = functional.max_pool2d(x, *pool)
-                weight, bias = getattr(self, f"features_{index}_weight"), getattr(self, f"features_{index}_bias")
+                weight, bias = (
+                    getattr(self, f"features_{index}_weight"),
+                    getattr(self, f"features_{index}_bias"),
+                )
                 x = functional.relu(functional.conv2d(x, weight, bias, stride=stride, padding=padding))
             norm = x.square().sum(1, keepdim=True).add(1e-20).sqrt()
-            taps.append(x / (norm + _EPSILON) * getattr(self, f"head_{n}").clamp(min=0).sqrt()[None, :, None, None])
+            taps.append(
+                x / (norm + _EPSILON) * getattr(self, f"head_{n}").clamp(min=0).sqrt()[None, :, None, None]
+            )
         return tuple(taps)
 
     @staticmethod
@@ -88,7 +96,7 @@ class Lpips(nn.Module):
         """Return the mask (1 or N, 1, H, W) at each tap's resolution, summing to one over space."""
         weights = []
         for tap in features:
-            share = functional.adaptive_avg_pool2d(mask, tap.shape[-2:])
+            share = functional.adaptive_avg_pool2d(mask, (tap.shape[-2], tap.shape[-1]))
             weights.append(share / share.sum((2, 3), keepdim=True).clamp(min=_EPSILON))
         return tuple(weights)
 

@@ -2,7 +2,8 @@
 
 One 3x3 convolution at 4x4, then levels of: scale by style, inverse Haar wavelet, depthwise 3x3 and
 pointwise convolution twice. The style only scales channels, so one set of weights serves a batch.
-Belousov, "MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity Image Synthesis", 2021.
+Belousov, "MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity
+Image Synthesis", 2021.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ def inverse_haar(x: Tensor) -> Tensor:
 class StyledConvolution(nn.Module):
     """Scale by style, (depthwise and) dense convolution, fixed noise plane, bias, leaky ReLU."""
 
+    style_weight: Tensor
+    style_bias: Tensor
     depthwise: Tensor | None
+    kernel: Tensor
+    noise: Tensor
+    bias: Tensor
 
     def __init__(self, tensors: Mapping[str, Tensor], place: str) -> None:
         super().__init__()
@@ -55,6 +61,9 @@ class StyledConvolution(nn.Module):
 class Level(nn.Module):
     """Doubles the resolution: style scale, inverse wavelet, two styled convolutions."""
 
+    style_weight: Tensor
+    style_bias: Tensor
+
     def __init__(self, tensors: Mapping[str, Tensor], place: str) -> None:
         super().__init__()
         self.register_buffer("style_weight", tensors[f"{place}.up.style.weight"])
@@ -65,19 +74,31 @@ class Level(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(N, C, H, W), (N, w_dim) -> (N, C', 2H, 2W)."""
         x = x * functional.linear(w, self.style_weight, self.style_bias)[:, :, None, None]
-        return self.conv2(self.conv1(inverse_haar(x), w), w)
+        drawn: Tensor = self.conv2(self.conv1(inverse_haar(x), w), w)
+        return drawn
 
 
 class PictureHead(nn.Module):
-    """Style-scaled pointwise convolution to twelve channels and a last wavelet: (N, 3, 2H, 2W)."""
+    """Style-scaled pointwise convolution to twelve channels and a last wavelet: (N, 3, 2H, 2W).
+
+    A head that was fitted for a smaller picture begins with one styled convolution of its own.
+    """
+
+    style_weight: Tensor
+    style_bias: Tensor
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, tensors: Mapping[str, Tensor], place: str) -> None:
         super().__init__()
+        self.conv = StyledConvolution(tensors, f"{place}.conv") if f"{place}.conv.kernel" in tensors else None
         for name in ("style.weight", "style.bias", "weight", "bias"):
             self.register_buffer(name.replace(".", "_"), tensors[f"{place}.{name}"])
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(N, C, H, W), (N, w_dim) -> (N, 3, 2H, 2W)."""
+        if self.conv is not None:
+            x = self.conv(x, w)
         x = x * functional.linear(w, self.style_weight, self.style_bias)[:, :, None, None]
         return inverse_haar(functional.conv2d(x, self.weight, self.bias))
 
@@ -88,6 +109,8 @@ class MobileStyleGAN(nn.Module):
     tensors: as `models.openvino_ir.convert_generator` names them, plus `heads.{resolution}.*` for
     each smaller picture (`models.picture_head`). All parameters are buffers: nothing here is trained.
     """
+
+    input: Tensor
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -121,7 +144,7 @@ class MobileStyleGAN(nn.Module):
 
     def features(self, w: Tensor, resolution: int) -> Tensor:
         """Return the activations (N, C, resolution, resolution) of the level at `resolution` px."""
-        x = self.conv1(self.input.expand(len(w), -1, -1, -1), w)
+        x: Tensor = self.conv1(self.input.expand(len(w), -1, -1, -1), w)
         for level in self.levels:
             if x.shape[-1] >= resolution:
                 break

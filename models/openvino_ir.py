@@ -93,14 +93,14 @@ def _modulations(graph: _Graph) -> dict[str, Array]:
         place = name.removeprefix("m.").removesuffix(".modulation.weight").removesuffix(".conv")
         add = graph.consumers[matmul][0]
         bias = graph.operand(add).reshape(-1)
-        gain = np.float32(1)
+        gain = 1.0
         following = [c for c in graph.consumers[add] if graph.kind(c) == "Reshape"]
         for multiply in graph.consumers[following[0]] if following else []:
             others = [i for i in graph.inputs[multiply] if graph.kind(i) == "Const"]
             if graph.kind(multiply) == "Multiply" and others:
-                gain = graph.constant(others[0]).reshape(())[()]
-        tensors[f"{place}.style.weight"] = graph.operand(matmul) * gain
-        tensors[f"{place}.style.bias"] = bias * gain
+                gain = float(graph.constant(others[0]).reshape(()))
+        tensors[f"{place}.style.weight"] = graph.operand(matmul) * np.float32(gain)
+        tensors[f"{place}.style.bias"] = bias * np.float32(gain)
     return tensors
 
 

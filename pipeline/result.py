@@ -1,4 +1,4 @@
-"""The frozen values that a scoring leaves behind; no torch here, so that storage and reports may import it."""
+"""The frozen values that a scoring leaves behind; no torch here, so storage and reports import it."""
 
 from __future__ import annotations
 

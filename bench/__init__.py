@@ -1,0 +1,1 @@
+"""Benchmarks and the experiments that chose what ships: `make bench`, `python -m bench.NAME --help`."""

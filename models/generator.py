@@ -1,0 +1,142 @@
+"""A generator ready for use: network, latent statistics and card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors.torch import load
+from torch import Tensor
+
+from models.cache import cached_path
+from models.catalog import GENERATOR
+from models.mobilestylegan import MobileStyleGAN
+
+
+class GeneratorError(ValueError):
+    """The generator cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorCard:
+    """What a generator's card states: licence, origin, and the settings of each profile by name.
+
+    profiles: profile -> settings of the optimisation (see `pipeline.normalization.Profile`).
+    regressor: file name of the regressor that was trained on this generator.
+    """
+
+    name: str
+    title: str
+    licence: str
+    profiles: Mapping[str, Mapping[str, float | int | str | None]]
+    regressor: str
+
+    @staticmethod
+    def parse(text: str) -> GeneratorCard:
+        """Read a card; raises GeneratorError naming the missing key."""
+        values = json.loads(text)
+        try:
+            return GeneratorCard(
+                **{key: values[key] for key in ("name", "title", "licence", "profiles", "regressor")}
+            )
+        except KeyError as missing:
+            raise GeneratorError(f"the generator's card lacks the key {missing}") from missing
+
+
+@dataclass(frozen=True, slots=True)
+class Generator:
+    """Network with what is known about its latent space W, on one device.
+
+    w_avg, w_low, w_high: (w_dim,), mean over samples, and the box that 99.9 % of each component keep to.
+    sha256: over every byte that the network was built from.
+    """
+
+    card: GeneratorCard
+    network: MobileStyleGAN
+    w_avg: Tensor
+    w_std: Tensor
+    w_low: Tensor
+    w_high: Tensor
+    sha256: str
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The card's name."""
+        return self.card.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.w_avg.device
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the torch device for a setting: "auto" takes a GPU where there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def load_generator(name: str, device: torch.device) -> Generator:
+    """Load the generator called `name`, or the one in a .safetensors file with its card (.json) beside it.
+
+    Raises GeneratorError for an unknown name or a file without a card, WeightsMissingError where the
+    weights have not been fetched.
+    """
+    if name == GENERATOR:
+        folder = Path(str(resources.files("models"))) / "data"
+        parts = [cached_path(GENERATOR, "generator.safetensors"), folder / f"{GENERATOR}.safetensors"]
+        card = folder / f"{GENERATOR}.json"
+    else:
+        weights = Path(name)
+        folder, parts, card = weights.parent, [weights], weights.with_suffix(".json")
+        if weights.suffix != ".safetensors" or not weights.is_file():
+            raise GeneratorError(
+                f"scoring.generator: {name!r} is neither {GENERATOR!r} nor a .safetensors file"
+            )
+        if not card.is_file():
+            raise GeneratorError(f"scoring.generator: the card {card.name} is missing beside {weights.name}")
+    contents = [part.read_bytes() for part in parts]
+    tensors = {k: v for content in contents for k, v in load(content).items()}
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(hashlib.sha256(content).digest())
+    return assemble(tensors, GeneratorCard.parse(card.read_text("utf-8")), digest.hexdigest(), folder, device)
+
+
+def assemble(
+    tensors: Mapping[str, Tensor], card: GeneratorCard, sha256: str, folder: Path, device: torch.device
+) -> Generator:
+    """Build a generator from its tensors; raises GeneratorError where latent statistics are missing."""
+    missing = {"w_avg", "w_std", "w_low", "w_high"} - tensors.keys()
+    if missing:
+        raise GeneratorError(f"the generator's weights lack {', '.join(sorted(missing))}")
+    network = MobileStyleGAN(tensors).eval().to(device)
+    w_avg, w_std, w_low, w_high = (tensors[key].to(device) for key in ("w_avg", "w_std", "w_low", "w_high"))
+    return Generator(card, network, w_avg, w_std, w_low, w_high, sha256, folder)
+
+
+def latent_statistics(network: MobileStyleGAN, samples: int = 200_000, seed: int = 0) -> dict[str, Tensor]:
+    """Return w_avg, w_std and the box (0.05 and 99.95 percentiles) over `samples` draws of z."""
+    random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        w = torch.cat(
+            [
+                network.mapping(torch.randn(10_000, network.w_dim, generator=random))
+                for _ in range(samples // 10_000)
+            ]
+        )
+    ordered = w.sort(0).values
+    edge = max(1, round(0.0005 * len(w)))
+    return {
+        "w_avg": w.mean(0),
+        "w_std": w.std(0),
+        "w_low": ordered[edge].clone(),
+        "w_high": ordered[-edge].clone(),
+    }

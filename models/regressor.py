@@ -1,0 +1,109 @@
+"""Features in, normality score out: a small network kept as JSON, with the card that says what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOWEST, HIGHEST = 1.0, 7.0
+"""The paper's scale: 1 most deformed, 7 most normal."""
+
+
+def _linear(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return x
+
+
+def _elu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+_ACTIVATIONS = {"linear": _linear, "elu": _elu}
+
+
+class RegressorError(ValueError):
+    """The regressor cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Dense layer: weight (out, in), bias (out,), activation by name."""
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    activation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Regressor:
+    """Standardized features through dense layers, averaged over members of an ensemble.
+
+    features: names in input order. mean, scale: (F,), of the training data. residual_std: standard
+    deviation of held-out residuals, in points. generator_sha256, profile: what the features came from.
+    synthetic: True where the ratings were severities of drawn anomalies, not judgements of people.
+    sha256: over the file's bytes.
+    """
+
+    name: str
+    features: tuple[str, ...]
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    members: tuple[tuple[Layer, ...], ...]
+    residual_std: float
+    generator: str
+    generator_sha256: str
+    profile: str
+    synthetic: bool
+    card: Mapping[str, object]
+    sha256: str
+
+    def predict(self, features: Mapping[str, float]) -> float:
+        """Return the score in [1, 7]; raises KeyError naming a missing feature."""
+        x = (np.array([features[name] for name in self.features]) - self.mean) / self.scale
+        return float(np.clip(np.mean([_forward(layers, x) for layers in self.members]), LOWEST, HIGHEST))
+
+
+def _forward(layers: Sequence[Layer], x: NDArray[np.float64]) -> float:
+    for layer in layers:
+        x = _ACTIVATIONS[layer.activation](layer.weight @ x + layer.bias)
+    return float(x[0])
+
+
+def load_regressor(path: Path) -> Regressor:
+    """Read a regressor file; raises RegressorError where it is missing or malformed."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RegressorError(f"scoring.regressor: {path.name} cannot be read ({error.strerror})") from error
+    try:
+        values = json.loads(content)
+        members = tuple(tuple(_layer(layer) for layer in member) for member in values["members"])
+        regressor = Regressor(
+            name=values["name"],
+            features=tuple(values["features"]),
+            mean=np.array(values["mean"], dtype=np.float64),
+            scale=np.array(values["scale"], dtype=np.float64),
+            members=members,
+            residual_std=float(values["residual_std"]),
+            generator=values["generator"],
+            generator_sha256=values["generator_sha256"],
+            profile=values["profile"],
+            synthetic=bool(values["synthetic"]),
+            card=values["card"],
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RegressorError(f"scoring.regressor: {path.name} is no regressor file ({error})") from error
+    if not members or any(layer.activation not in _ACTIVATIONS for m in members for layer in m):
+        raise RegressorError(f"scoring.regressor: {path.name} has no usable layers")
+    return regressor
+
+
+def _layer(values: Mapping[str, object]) -> Layer:
+    weight, bias = (np.array(values[key], dtype=np.float64) for key in ("weight", "bias"))
+    return Layer(weight, bias, str(values["activation"]))

@@ -1,0 +1,83 @@
+"""The distances of a face from its normalized version.
+
+Definitions: Boyaci et al. 2020, "Feature extraction". Picture distances are taken inside the mask, at
+`FEATURE_SIDE` px, whatever the resolution of the optimisation was, so that profiles can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pytorch_msssim import ms_ssim
+from scipy.spatial.distance import braycurtis, correlation
+from torch import Tensor
+from torch.nn import functional
+
+from models.lpips import Lpips
+from pipeline.normalization import resized
+from pipeline.result import Features
+
+FEATURE_SIDE = 256
+"""Side, in pixels, of the pictures that are compared."""
+
+_GREATEST_PSNR = 80.0  # identical pictures have no noise at all; a finite figure keeps the feature usable
+
+
+class FeatureExtractor:
+    """Compares one photograph with any number of normalized pictures; its own features are computed once."""
+
+    def __init__(self, metric: Lpips, x_raw: Tensor, mask: Tensor) -> None:
+        """x_raw: (3, H, W) in [-1, 1]; mask: (H, W) of 0 and 1."""
+        self._metric = metric
+        self._mask = functional.interpolate(mask[None, None], (FEATURE_SIDE,) * 2, mode="area")
+        self._raw = resized(x_raw[None], FEATURE_SIDE) * self._mask
+        self._raw_features = metric.features(self._raw)
+        self._weights = metric.tap_weights(self._mask, self._raw_features)
+
+    def compare(self, x_norm: Tensor, w_raw: Tensor, w_norm: Tensor) -> list[Features]:
+        """Return the five features for each of K pictures.
+
+        x_norm: (K, 3, H, W) in [-1, 1]; w_raw: (w_dim,); w_norm: (K, w_dim).
+        """
+        drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
+        d_xperc = self._metric.distance(self._metric.features(drawn), self._raw_features, self._weights)
+        similarity = ms_ssim(
+            (drawn + 1) / 2, ((self._raw + 1) / 2).expand_as(drawn), data_range=1.0, size_average=False
+        )
+        squared = ((drawn - self._raw) / 2).square().mean(1, keepdim=True)
+        mse = (squared * self._mask).sum((1, 2, 3)) / self._mask.sum()
+        raw = w_raw.double().cpu().numpy()
+        return [
+            Features(
+                d_xperc=float(d_xperc[k]),
+                d_xstr=(1 - float(similarity[k])) / 2,
+                d_xpsnr=min(_GREATEST_PSNR, -10 * math.log10(max(float(mse[k]), 1e-12))),
+                d_wbc=float(braycurtis(raw, _latent(w_norm[k]))),
+                d_wcorr=float(correlation(raw, _latent(w_norm[k]))),
+            )
+            for k in range(len(drawn))
+        ]
+
+
+def _latent(w: Tensor) -> NDArray[np.float64]:
+    return np.asarray(w.double().cpu().numpy())
+
+
+def mean_features(features: list[Features]) -> Features:
+    """Average over the K candidates (paper: candidates stabilise the features)."""
+    rows = np.array([list(f.as_dict().values()) for f in features])
+    return Features(*(float(v) for v in rows.mean(0)))
+
+
+def to_tensor(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """uint8 (H, W, 3) -> float32 (3, H, W) in [-1, 1]."""
+    return torch.from_numpy(rgb).to(device).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def to_picture(x: Tensor) -> NDArray[np.uint8]:
+    """(3, H, W) about [-1, 1] -> uint8 (H, W, 3)."""
+    picture = ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(picture)

@@ -1,0 +1,209 @@
+"""Normalization: the nearest face that is also near the average one.
+
+minimise lambda_sim * L_S(x_raw, G(w)) + lambda_avg * L_A(w, w_avg) over w, with L_S the masked LPIPS and
+L_A the mean absolute error (Boyaci et al. 2020, "Methods"). Every row of a batch is an optimisation of
+its own: the K normalizations and the raw inversion (lambda_avg = 0) run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.generator import Generator
+from models.lpips import Lpips
+
+Progress = Callable[[int, int], None]
+"""Called after each step with (steps done, steps in all)."""
+
+
+class ProfileError(ValueError):
+    """A profile's settings are wrong; the message names the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The settings of an optimisation; they live in the generator's card, chosen by `bench.choose_profile`.
+
+    steps: iterations. learning_rate: Adam's, in units of w. warm_up, ramp_down: shares of the steps over
+    which the rate rises and falls (cosine). metric_resolution: side, in pixels, at which pictures are
+    compared. candidates: K independent starts. start_spread: their standard deviation around w_avg, in
+    standard deviations of w. box: components outside are redrawn inside: "statistics" takes the
+    generator's own range, "paper" takes [-1, 1].
+    """
+
+    steps: int
+    learning_rate: float
+    metric_resolution: int
+    lambda_sim: float
+    lambda_avg: float
+    candidates: int = 5
+    start_spread: float = 0.0
+    warm_up: float = 0.0
+    ramp_down: float = 0.0
+    box: str = "statistics"
+
+    def __post_init__(self) -> None:
+        """Raise ProfileError for a value that cannot work."""
+        for key in ("steps", "learning_rate", "metric_resolution", "lambda_sim", "candidates"):
+            if not getattr(self, key) > 0:
+                raise ProfileError(f"{key} must be above zero")
+        if self.lambda_avg < 0 or self.start_spread < 0:
+            raise ProfileError("lambda_avg and start_spread must not be negative")
+        if self.box not in ("statistics", "paper"):
+            raise ProfileError(f"box must be 'statistics' or 'paper', not {self.box!r}")
+
+    @staticmethod
+    def from_card(values: Mapping[str, object]) -> Profile:
+        """Build a profile from a card's mapping; raises ProfileError naming an unknown or missing key."""
+        known = {f.name for f in fields(Profile)}
+        unknown = values.keys() - known
+        if unknown:
+            raise ProfileError(f"unknown key {sorted(unknown)[0]}")
+        try:
+            return Profile(**values)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ProfileError(str(error)) from error
+
+    def as_dict(self) -> dict[str, int | float | str]:
+        """Return the settings by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Latents:
+    """What an optimisation found: w_norm (K, w_dim), w_raw (w_dim,), and the terms at the kept iterates."""
+
+    w_norm: Tensor
+    w_raw: Tensor
+    similarity: Tensor
+    averageness: Tensor
+
+
+def normalize(
+    generator: Generator,
+    metric: Lpips,
+    x_raw: Tensor,
+    mask: Tensor,
+    profile: Profile,
+    seed: int,
+    progress: Progress | None = None,
+) -> Latents:
+    """Find K normalized latents and the raw inversion's latent for one aligned face.
+
+    x_raw: (3, H, W) in [-1, 1]; mask: (H, W) of 0 and 1; both on the generator's device, any side.
+    Repeatable for a seed on the same device.
+    """
+    objective = Objective(generator, metric, x_raw, mask, profile.metric_resolution)
+    random = torch.Generator().manual_seed(seed)
+    rows = profile.candidates + 1
+    noise = torch.randn(rows, generator.network.w_dim, generator=random).to(generator.device)
+    noise[0] = 0  # the first candidate and the raw inversion start at w_avg itself
+    noise[-1] = 0
+    start = generator.w_avg + profile.start_spread * generator.w_std * noise
+    lambda_avg = torch.full((rows,), profile.lambda_avg, device=generator.device)
+    lambda_avg[-1] = 0
+    found = _descend(objective, start, lambda_avg, profile, random, progress)
+    return Latents(found.w[:-1], found.w[-1], found.similarity, found.averageness)
+
+
+class Objective:
+    """Similarity and averageness of latents to one face, the face's features computed once."""
+
+    def __init__(
+        self, generator: Generator, metric: Lpips, x_raw: Tensor, mask: Tensor, metric_resolution: int
+    ) -> None:
+        self.generator, self.metric, self.side = generator, metric, metric_resolution
+        self.draw_at = next((r for r in generator.network.resolutions if r >= metric_resolution), None)
+        self.mask = functional.interpolate(mask[None, None], (self.side,) * 2, mode="area")
+        masked = resized(x_raw[None], self.side) * self.mask
+        with torch.no_grad():
+            self._target = metric.features(masked)
+        self._weights = metric.tap_weights(self.mask, self._target)
+
+    def terms(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Return L_S and L_A, each (N,), for latents (N, w_dim)."""
+        drawn = resized(self.generator.network.synthesis(w, self.draw_at), self.side) * self.mask
+        similarity = self.metric.distance(self.metric.features(drawn), self._target, self._weights)
+        return similarity, (w - self.generator.w_avg).abs().mean(1)
+
+
+def resized(pictures: Tensor, side: int) -> Tensor:
+    """Return (N, C, side, side): averaged over area when smaller, bilinear when larger."""
+    if pictures.shape[-1] == side:
+        return pictures
+    if pictures.shape[-1] > side:
+        return functional.interpolate(pictures, (side, side), mode="area")
+    return functional.interpolate(pictures, (side, side), mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    w: Tensor
+    similarity: Tensor
+    averageness: Tensor
+
+
+def _descend(
+    objective: Objective,
+    start: Tensor,
+    lambda_avg: Tensor,
+    profile: Profile,
+    random: torch.Generator,
+    progress: Progress | None,
+) -> _Found:
+    """Run Adam on every row of `start` at once and keep each row's best iterate."""
+    w = start.clone().requires_grad_()
+    best = _Found(start.clone(), *(torch.full((len(w),), torch.inf, device=w.device) for _ in range(2)))
+    best_total = best.similarity.clone()
+    optimiser = torch.optim.Adam([w], lr=profile.learning_rate, betas=(0.9, 0.99))
+    low, high = _box(objective.generator, profile)
+    for step in range(profile.steps + 1):
+        similarity, averageness = objective.terms(w)
+        total = profile.lambda_sim * similarity + lambda_avg * averageness
+        with torch.no_grad():
+            better = total < best_total
+            best_total = torch.where(better, total, best_total)
+            best.w[better] = w[better]
+            best.similarity[better] = similarity[better]
+            best.averageness[better] = averageness[better]
+        if step == profile.steps:
+            break
+        (gradient,) = torch.autograd.grad(total.sum(), w)
+        w.grad = gradient
+        for group in optimiser.param_groups:
+            group["lr"] = profile.learning_rate * _rate(step, profile)
+        optimiser.step()
+        with torch.no_grad():
+            _redraw_outside(w, low, high, random)
+        if progress is not None:
+            progress(step + 1, profile.steps)
+    return best
+
+
+def _rate(step: int, profile: Profile) -> float:
+    """Return the share of the learning rate at `step`: linear rise, plateau, cosine fall."""
+    position = (step + 1) / profile.steps
+    rise = min(1.0, position / profile.warm_up) if profile.warm_up else 1.0
+    if not profile.ramp_down:
+        return rise
+    fall = max(0.0, (position - (1 - profile.ramp_down)) / profile.ramp_down)
+    return rise * (0.5 + 0.5 * float(torch.cos(torch.tensor(fall * torch.pi * 0.95))))
+
+
+def _box(generator: Generator, profile: Profile) -> tuple[Tensor, Tensor]:
+    if profile.box == "paper":
+        return -torch.ones_like(generator.w_avg), torch.ones_like(generator.w_avg)
+    return generator.w_low, generator.w_high
+
+
+def _redraw_outside(w: Tensor, low: Tensor, high: Tensor, random: torch.Generator) -> None:
+    """Replace components outside [low, high] by uniform draws inside (paper, "Methods")."""
+    outside = (w < low) | (w > high)
+    if outside.any():
+        drawn = torch.rand(w.shape, generator=random).to(w.device) * (high - low) + low
+        w[outside] = drawn[outside]
