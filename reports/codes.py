@@ -1,0 +1,77 @@
+"""Coded concepts: from the standard where it has one, else from the scheme 99FACENORM (docs/codes.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from pipeline.result import RejectionReason
+
+SCHEME: Final = "99FACENORM"
+SCHEME_NAME: Final = "facenorm private codes"
+
+# From the standard.
+FACE: Final = Code("89545001", "SCT", "Face")
+PHOTOGRAPHY_OF_PATIENT: Final = codes.cid8131.PhotographyOfPatient
+STANDARD_DEVIATION: Final = codes.SCT.StandardDeviation
+ARTIFICIAL_INTELLIGENCE: Final = codes.cid7162.ArtificialIntelligence
+SOURCE_IMAGE: Final = codes.cid7202.SourceImageForImageProcessingOperation
+SPATIAL_RESAMPLING: Final = codes.cid7203.SpatialResampling
+EXTERNAL_CAMERA_PHOTOGRAPHY: Final = codes.cid29.ExternalCameraPhotography
+ACQUISITION_EQUIPMENT: Final = Code("109101", "DCM", "Acquisition Equipment")
+COMMENT: Final = Code("121106", "DCM", "Comment")
+
+# Units (UCUM).
+SCORE_UNIT: Final = Code("{score}", "UCUM", "score")
+NO_UNIT: Final = Code("1", "UCUM", "no units")
+DECIBEL: Final = Code("dB", "UCUM", "decibel")
+
+# Ours.
+NORMALITY_SCORE: Final = Code("SCORE", SCHEME, "Facial normality score")
+SCORE_UNCERTAINTY: Final = Code("SCORE_SD", SCHEME, "Uncertainty of facial normality score")
+GENERATIVE_NORMALIZATION: Final = Code("NORMALIZATION", SCHEME, "Generative normalization of a face")
+
+FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
+    {
+        "d_xperc": (Code("D_XPERC", SCHEME, "Perceptual distance (LPIPS) to normalized face"), NO_UNIT),
+        "d_xstr": (Code("D_XSTR", SCHEME, "Structural distance (MS-SSIM) to normalized face"), NO_UNIT),
+        "d_xpsnr": (Code("D_XPSNR", SCHEME, "Peak signal-to-noise ratio to normalized face"), DECIBEL),
+        "d_wbc": (Code("D_WBC", SCHEME, "Bray-Curtis distance of latents"), NO_UNIT),
+        "d_wcorr": (Code("D_WCORR", SCHEME, "Correlation distance of latents"), NO_UNIT),
+    }
+)
+"""Feature name -> (concept name, unit), in the fixed order of `pipeline.result.Features`."""
+
+REJECTIONS: Final[Mapping[RejectionReason, Code]] = MappingProxyType(
+    {
+        RejectionReason.NO_FACE: Code("REJ_NO_FACE", SCHEME, "Rejected: no face found"),
+        RejectionReason.FACE_TOO_SMALL: Code("REJ_SMALL_FACE", SCHEME, "Rejected: face too small"),
+        RejectionReason.UNREADABLE_PIXELS: Code("REJ_UNREADABLE", SCHEME, "Rejected: pixels cannot be read"),
+        RejectionReason.UNSUPPORTED_COLOUR: Code("REJ_COLOUR", SCHEME, "Rejected: colour not supported"),
+        RejectionReason.NOT_A_SINGLE_FRAME: Code("REJ_MULTI_FRAME", SCHEME, "Rejected: not a single frame"),
+    }
+)
+"""Reason -> the finding that a rejected photograph gets."""
+
+
+def code_item(code: Code) -> Dataset:
+    """Return `code` as an item of a code sequence (PS3.3 8.8)."""
+    item = Dataset()
+    item.CodeValue = code.value
+    item.CodingSchemeDesignator = code.scheme_designator
+    item.CodeMeaning = code.meaning
+    return item
+
+
+def add_coding_scheme(target: Dataset) -> None:
+    """Say in `target` what 99FACENORM is (Coding Scheme Identification Sequence, PS3.3 C.12.1)."""
+    item = Dataset()
+    item.CodingSchemeDesignator = SCHEME
+    item.CodingSchemeName = SCHEME_NAME
+    item.CodingSchemeResponsibleOrganization = "facenorm"
+    target.CodingSchemeIdentificationSequence = [item]

@@ -1,0 +1,123 @@
+"""One photograph's part of a report: outline, score and features, or the reason of its rejection (TID 1410)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import highdicom.sr as hd
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.result import Provenance, Rejection, Score
+from reports import codes
+from reports.equipment import MANUFACTURER, SOFTWARE_VERSION
+from reports.notices import RESEARCH_USE_NOTICE, regressor_nature
+from reports.reported_photograph import ReportedPhotograph
+from reports.uids import derive_uid
+
+ALGORITHM_NAME: Final = "facenorm facial normality"
+
+
+def build_measurement_group(
+    photograph: ReportedPhotograph, position: int
+) -> hd.PlanarROIMeasurementsAndQualitativeEvaluations:
+    """Return the TID 1410 group of one photograph. position: its number in the report, from 1.
+
+    Score and uncertainty are rounded to two decimals, features to six digits.
+    """
+    source, result = photograph.source, photograph.result
+    group = hd.PlanarROIMeasurementsAndQualitativeEvaluations(
+        # The same face keeps its tracking UID in every later report.
+        tracking_identifier=hd.TrackingIdentifier(
+            uid=derive_uid("tracked_face", source_uids=[source.SOPInstanceUID]),
+            identifier=f"Photograph {position}",
+        ),
+        referenced_region=hd.ImageRegion(
+            graphic_type=hd.GraphicTypeValues.POLYLINE,
+            graphic_data=_outline(photograph),
+            source_image=hd.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID),
+        ),
+        finding_type=codes.FACE if isinstance(result, Score) else codes.REJECTIONS[result.reason],
+        algorithm_id=_algorithm(result.provenance),
+        measurements=list(_measurements(result, photograph)) if isinstance(result, Score) else None,
+    )
+    for text in _comments(result):
+        group[0].ContentSequence.append(
+            hd.TextContentItem(codes.COMMENT, text, hd.RelationshipTypeValues.CONTAINS)
+        )
+    return group
+
+
+def _outline(photograph: ReportedPhotograph) -> NDArray[np.float64]:
+    """Return a closed polyline inside the image: the face's, or the whole frame for a rejection."""
+    rows, columns = _size(photograph)
+    if isinstance(photograph.result, Score):
+        points = np.clip(np.asarray(photograph.result.outline, dtype=float), 0, (columns, rows))
+        changed = np.any(points[1:] != points[:-1], axis=1)
+        points = points[np.concatenate(([True], changed))]
+        if len(np.unique(points, axis=0)) >= 3:
+            return points
+    return np.array([(0, 0), (columns, 0), (columns, rows), (0, rows), (0, 0)], dtype=float)
+
+
+def _size(photograph: ReportedPhotograph) -> tuple[int, int]:
+    """Return (rows, columns) from the result, else from the header; where nobody knows, the first pixel.
+
+    A group without coordinates would go unlabelled in viewers, and every image has a first pixel.
+    """
+    rows = photograph.result.rows or photograph.source.get("Rows") or 1
+    columns = photograph.result.columns or photograph.source.get("Columns") or 1
+    return int(rows), int(columns)
+
+
+def _measurements(score: Score, photograph: ReportedPhotograph) -> Iterator[hd.Measurement]:
+    """Yield the score first, as viewers show that one, then its uncertainty and the five features."""
+    images = [hd.SourceImageForMeasurement(photograph.source.SOPClassUID, photograph.source.SOPInstanceUID)]
+    if photograph.normalized is not None:
+        reference = photograph.normalized
+        images.append(hd.SourceImageForMeasurement(reference.sop_class_uid, reference.sop_instance_uid))
+    yield hd.Measurement(
+        codes.NORMALITY_SCORE, round(score.value, 2), codes.SCORE_UNIT, referenced_images=images
+    )
+    yield hd.Measurement(
+        codes.SCORE_UNCERTAINTY,
+        round(score.uncertainty, 2),
+        codes.SCORE_UNIT,
+        derivation=codes.STANDARD_DEVIATION,
+    )
+    for feature, value in score.features.as_dict().items():
+        name, unit = codes.FEATURES[feature]
+        yield hd.Measurement(name, float(f"{value:.6g}"), unit)
+
+
+def _algorithm(provenance: Provenance | None) -> hd.AlgorithmIdentification:
+    """Return TID 4019 with everything that decides a score."""
+    if provenance is None:
+        return hd.AlgorithmIdentification(ALGORITHM_NAME, SOFTWARE_VERSION, manufacturer=MANUFACTURER)
+    settings = [f"{name} = {value}" for name, value in provenance.settings.items()]
+    return hd.AlgorithmIdentification(
+        ALGORITHM_NAME,
+        provenance.software_version,
+        manufacturer=MANUFACTURER,
+        family=codes.ARTIFICIAL_INTELLIGENCE,
+        parameters=[
+            f"generator = {provenance.generator}",
+            f"generator sha256 = {provenance.generator_sha256}",
+            f"metric = {provenance.metric}",
+            f"regressor = {provenance.regressor}",
+            f"regressor sha256 = {provenance.regressor_sha256}",
+            f"regressor kind = {'synthetic' if provenance.regressor_is_synthetic else 'site-calibrated'}",
+            f"profile = {provenance.profile}",
+            f"seed = {provenance.seed}",
+            *settings,
+        ],
+    )
+
+
+def _comments(result: Score | Rejection) -> Iterator[str]:
+    if isinstance(result, Rejection):
+        yield f"This photograph was not scored. {result.detail}".strip()
+    else:
+        yield f"1 is most deformed, 7 most normal. {regressor_nature(result.provenance)}"
+    yield RESEARCH_USE_NOTICE

@@ -1,0 +1,108 @@
+"""The patient and the study of a result: copied from the photograph, character set included."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from datetime import datetime, timedelta, timezone
+from typing import Final
+
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from reports.character_set import character_set_for, declared_character_set
+from reports.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+# Type 2 in the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): present even when empty.
+_ALWAYS: Final = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+    "StudyID",
+    "AccessionNumber",
+)
+# Type 1C and 3 in these modules and in Patient Study (C.7.2.2): copied where the photograph has them.
+_WHERE_PRESENT: Final = (
+    "IssuerOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence",
+    "TypeOfPatientID",
+    "OtherPatientIDsSequence",
+    "OtherPatientNames",
+    "PatientBirthTime",
+    "EthnicGroup",
+    "QualityControlSubject",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "StudyDescription",
+    "ProcedureCodeSequence",
+    "IssuerOfAccessionNumberSequence",
+    "PhysiciansOfRecord",
+    "ReferencedStudySequence",
+    "AdmittingDiagnosesDescription",
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "AdmissionID",
+    "IssuerOfAdmissionIDSequence",
+    "ServiceEpisodeID",
+    "TimezoneOffsetFromUTC",
+)
+
+
+def new_object(
+    *, source: Dataset, sop_class_uid: UID, sop_instance_uid: UID, created: datetime
+) -> FileDataset:
+    """Return an object of the photograph's patient and study, without series or content yet.
+
+    Written as explicit VR little endian. `created` becomes the instance creation date and time, in the
+    photograph's time zone where it names one, else in this machine's; a naive `created` is taken as it is.
+    Raises ValueError when `source` names no study.
+    """
+    if not source.get("StudyInstanceUID"):
+        raise ValueError("the photograph has no Study Instance UID")
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = sop_class_uid
+    meta.MediaStorageSOPInstanceUID = sop_instance_uid
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    target = FileDataset("", _patient_and_study(source), file_meta=meta, preamble=b"\x00" * 128)
+    target.SOPClassUID = sop_class_uid
+    target.SOPInstanceUID = sop_instance_uid
+    target.StudyInstanceUID = source.StudyInstanceUID
+    local = local_time(source, created)
+    target.InstanceCreationDate = f"{local:%Y%m%d}"
+    target.InstanceCreationTime = f"{local:%H%M%S.%f}"
+    return target
+
+
+def local_time(source: Dataset, created: datetime) -> datetime:
+    """Return `created` on the clock that the photograph's dates and times are written in."""
+    if created.tzinfo is None:
+        return created
+    offset = str(source.get("TimezoneOffsetFromUTC") or "").strip()
+    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
+        sign = -1 if offset[0] == "-" else 1
+        return created.astimezone(timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))))
+    return created.astimezone()
+
+
+def _patient_and_study(source: Dataset) -> Dataset:
+    """Return a copy of the photograph's modules with the character set that they are to be written in."""
+    copied = Dataset()
+    for keyword in _ALWAYS:
+        setattr(copied, keyword, deepcopy(source.get(keyword)))
+    for keyword in _WHERE_PRESENT:
+        if source.get(keyword):
+            setattr(copied, keyword, deepcopy(source.get(keyword)))
+    for _ in copied.iterall():
+        pass  # decodes nested text while the photograph's own character set still applies
+    character_set = character_set_for(copied, declared_character_set(source))
+    if character_set:
+        copied.SpecificCharacterSet = character_set
+    return copied

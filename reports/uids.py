@@ -1,0 +1,32 @@
+"""UIDs derived from what an object shows, so that the same object always has the same UID (PS3.5 B.2)."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Final
+
+from pydicom.uid import UID
+
+# Raise it when the content built from equal input changes: new content must not reuse an old UID.
+SCHEMA_VERSION: Final = 1
+_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "facenorm objects")
+
+
+def derive_uid(
+    role: str,
+    *,
+    source_uids: Sequence[str],
+    scoring_ids: Sequence[str] = (),
+    predecessor_uid: str | None = None,
+) -> UID:
+    """Return 2.25.<uuid5> over every argument and the schema version; at most 44 characters.
+
+    role: what is named, for example "structured_report". source_uids: the photographs (or the study)
+    that it is made from. scoring_ids: one identifier per scoring that the object shows; the digest of
+    a scoring's provenance covers weights and settings. predecessor_uid: the object it succeeds.
+    """
+    # JSON keeps ("a", "bc") and ("ab", "c") apart.
+    name = json.dumps([role, SCHEMA_VERSION, list(source_uids), list(scoring_ids), predecessor_uid])
+    return UID(f"2.25.{uuid.uuid5(_NAMESPACE, name).int}")
