@@ -17,7 +17,7 @@ _PARTIAL_PREFIX = ".partial-"
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A durable file: `path` is relative to the data folder, `sha256` lower-case hex, `size_bytes` in bytes."""
+    """A durable file. `path` is relative to the data folder, `sha256` lower-case hex, `size_bytes` bytes."""
 
     path: str
     sha256: str
@@ -62,7 +62,7 @@ class InstanceStore:
         try:
             _write_atomically(target, data)
         except FileNotFoundError:
-            # A store that another process opened just now took our file for a leftover (see _write_atomically).
+            # A store that another process opened just now took the file for a leftover before it was locked.
             _write_atomically(target, data)
         return StoredFile(str(target.relative_to(self.folder)), digest, len(data))
 

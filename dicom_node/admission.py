@@ -1,0 +1,41 @@
+"""Who may open an association."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+
+from dicom_node.settings import Sender
+
+
+def is_admitted(senders: Iterable[Sender], calling_ae_title: str, address: str) -> bool:
+    """Whether a peer that calls itself `calling_ae_title` may send from the IP `address`.
+
+    Its title must be listed, and where the entry names a host the address must be one of that
+    host's. Nobody listed: nobody is admitted.
+    """
+    title = calling_ae_title.strip()
+    return any(
+        sender.ae_title == title and (not sender.host or _same_host(sender.host, address))
+        for sender in senders
+    )
+
+
+def _same_host(host: str, address: str) -> bool:
+    peer = _plain(address)
+    try:
+        return _plain(host) == peer
+    except ValueError:
+        pass
+    try:
+        # Asked anew each time: a camera's address may change while the node runs.
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return any(_plain(str(entry[4][0])) == peer for entry in found)
+
+
+def _plain(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return getattr(parsed, "ipv4_mapped", None) or parsed

@@ -1,0 +1,130 @@
+"""Read the identifying attributes of a received dataset, trusting nothing in it."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from reports.equipment import is_ours
+
+# PS3.5 section 9.1: components without leading zeros, at most 64 characters.
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*", re.ASCII)
+_DATE = re.compile(r"[0-9]{8}", re.ASCII)
+_INFLATED_LIMIT = 1 << 30
+_TAGS = [
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyDate",
+    "AccessionNumber",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "PatientID",
+    "IssuerOfPatientID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+]
+
+
+class UnusableDatasetError(Exception):
+    """A dataset that cannot be parsed or does not say what it is. The text holds no values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """What a dataset says about itself, stripped of padding. Absent optional values are ''."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    patient_id: str
+    issuer_of_patient_id: str
+    study_date: str
+    accession_number: str
+    is_own_result: bool
+
+
+def is_uid(value: str) -> bool:
+    """Whether `value` is a valid UID (PS3.5 section 9.1)."""
+    return len(value) <= 64 and _UID.fullmatch(value) is not None
+
+
+def identify(file: bytes, transfer_syntax_uid: str) -> Identification:
+    """Return the identification of `file`, a whole DICOM file (PS3.10), without decoding pixels.
+
+    Raises:
+        UnusableDatasetError: it cannot be parsed, or a required identifier is missing or malformed.
+
+    """
+    try:
+        if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+            _refuse_bomb(file)
+        dataset = dcmread(BytesIO(file), stop_before_pixels=True, specific_tags=_TAGS)
+        return Identification(
+            sop_class_uid=_uid(dataset, "SOPClassUID"),
+            sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
+            study_instance_uid=_uid(dataset, "StudyInstanceUID"),
+            series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
+            patient_id=_required(dataset, "PatientID"),
+            issuer_of_patient_id=_text(dataset, "IssuerOfPatientID"),
+            study_date=_date(dataset),
+            accession_number=_text(dataset, "AccessionNumber"),
+            is_own_result=is_ours(dataset),
+        )
+    except UnusableDatasetError:
+        raise
+    except Exception as error:
+        # A hostile dataset can raise nearly anything in a parser; its text may quote the dataset.
+        raise UnusableDatasetError(f"the dataset cannot be parsed ({type(error).__name__})") from None
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    value = str(dataset.get(keyword) or "").strip(" \0")
+    if not is_uid(value):
+        raise UnusableDatasetError(f"{keyword} is missing or malformed")
+    return value
+
+
+def _required(dataset: Dataset, keyword: str) -> str:
+    value = _text(dataset, keyword)
+    if not value:
+        raise UnusableDatasetError(f"{keyword} is missing")
+    return value
+
+
+def _text(dataset: Dataset, keyword: str) -> str:
+    value = dataset.get(keyword)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise UnusableDatasetError(f"{keyword} has several values")
+    text = value.strip(" \0")
+    # Cutting an identifier could make two patients one.
+    if len(text) > 64 or not text.isprintable():
+        raise UnusableDatasetError(f"{keyword} is too long or has control characters")
+    return text
+
+
+def _date(dataset: Dataset) -> str:
+    value = str(dataset.get("StudyDate") or "").strip()
+    return value if _DATE.fullmatch(value) else ""
+
+
+def _refuse_bomb(file: bytes) -> None:
+    # The file meta group is not deflated; its length is the value of its first element.
+    start = 144 + int.from_bytes(file[140:144], "little")
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = 0
+    pending = file[start:]
+    while pending and not inflater.eof:
+        inflated += len(inflater.decompress(pending, 1 << 20))
+        pending = inflater.unconsumed_tail
+        if inflated > _INFLATED_LIMIT:
+            raise UnusableDatasetError("the deflated dataset is too large")

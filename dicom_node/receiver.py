@@ -1,0 +1,141 @@
+"""The Storage SCP (PS3.4 annex B): takes photographs in and answers for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from pydicom import uid
+from pynetdicom import AE, evt
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_node.admission import is_admitted
+from dicom_node.reception import Reception
+from dicom_node.settings import Settings
+from storage.instances import InstanceStore
+
+_log = structlog.get_logger(__name__)
+
+SOP_CLASSES = (uid.VLPhotographicImageStorage, uid.SecondaryCaptureImageStorage)
+_VERIFICATION = uid.UID("1.2.840.10008.1.1")
+# Every one of these decodes with the installed codecs; a test holds them to it.
+TRANSFER_SYNTAXES = (
+    uid.ExplicitVRLittleEndian,
+    uid.ImplicitVRLittleEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.RLELossless,
+    uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit,
+    uid.JPEGLossless,
+    uid.JPEGLosslessSV1,
+    uid.JPEGLSLossless,
+    uid.JPEGLSNearLossless,
+    uid.JPEG2000Lossless,
+    uid.JPEG2000,
+)
+# PS3.8 section 9.3.4: rejected-permanent, by the service user, calling AE title not recognized.
+_CALLING_AE_TITLE_NOT_RECOGNIZED = (0x01, 0x01, 0x03)
+_GRACE_SECONDS = 5.0
+
+
+class Receiver:
+    """Listens for C-ECHO and C-STORE while started."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        sessions: sessionmaker[Session],
+        store: InstanceStore,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._settings = settings
+        self._reception = Reception(
+            sessions=sessions,
+            store=store,
+            minimum_free_bytes=settings.data.minimum_free_megabytes * 1_000_000,
+            clock=clock,
+        )
+        self._ae = _application_entity(settings)
+        self._server: Any = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port that is listened on.
+
+        Raises RuntimeError unless started.
+        """
+        if self._server is None:
+            raise RuntimeError("the receiver is not started")
+        return int(self._server.socket.getsockname()[1])
+
+    def start(self) -> None:
+        """Listen; returns at once.
+
+        Raises OSError when the address is taken or not ours.
+        """
+        node = self._settings.node
+        self._server = self._ae.start_server(
+            (node.host, node.port),
+            block=False,
+            evt_handlers=[
+                (evt.EVT_REQUESTED, self._admit),
+                (evt.EVT_C_ECHO, self._echo),
+                (evt.EVT_C_STORE, self._store),
+            ],
+        )
+        _log.info("receiver started", ae_title=node.ae_title, host=node.host, port=self.port)
+        if not self._settings.senders:
+            _log.warning("nobody may send: add a [[senders]] entry for every application that may")
+
+    def stop(self) -> None:
+        """Stop listening, give running associations a few seconds to end, then abort them."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        self._server = None
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while self._ae.active_associations and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._ae.shutdown()
+        _log.info("receiver stopped")
+
+    def _admit(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
+        # pynetdicom swallows what a handler raises here, and would go on to accept.
+        admitted = False
+        try:
+            requestor = event.assoc.requestor
+            title = str(requestor.primitive.calling_ae_title)
+            admitted = is_admitted(self._settings.senders, title, requestor.address)
+            if not admitted:
+                _log.warning(
+                    "association refused", calling_ae_title=title.strip(), peer_address=requestor.address
+                )
+        finally:
+            if not admitted:
+                event.assoc.acse.send_reject(*_CALLING_AE_TITLE_NOT_RECOGNIZED)
+                event.assoc.kill()
+
+    def _echo(self, _event: evt.Event) -> int:
+        return 0x0000
+
+    def _store(self, event: evt.Event) -> int:
+        return self._reception.receive(event)
+
+
+def _application_entity(settings: Settings) -> Any:  # noqa: ANN401 -- pynetdicom is untyped
+    node = settings.node
+    ae = AE(ae_title=node.ae_title)
+    ae.require_called_aet = True
+    ae.maximum_associations = node.maximum_associations
+    ae.acse_timeout = node.acse_timeout_seconds
+    ae.dimse_timeout = node.dimse_timeout_seconds
+    ae.network_timeout = node.network_timeout_seconds
+    ae.add_supported_context(_VERIFICATION)
+    for sop_class in SOP_CLASSES:
+        ae.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
+    return ae

@@ -1,0 +1,179 @@
+"""What one C-STORE request leads to, from its bytes to the status that answers it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+import structlog
+from pynetdicom.dsutils import encode_file_meta
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_node.received_dataset import Identification, UnusableDatasetError, identify, is_uid
+from reports.equipment import IMPLEMENTATION_CLASS_UID
+from storage.instances import InstanceStore
+from storage.intake import (
+    IntakeRefusedError,
+    OtherPatientError,
+    Received,
+    is_own_result,
+    record_event,
+    record_photograph,
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class Status(IntEnum):
+    """C-STORE statuses (PS3.4 table B.2-1, PS3.7 annex C)."""
+
+    SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    OUT_OF_RESOURCES = 0xA700
+    DOES_NOT_MATCH_SOP_CLASS = 0xA900
+    CANNOT_UNDERSTAND = 0xC000
+    OTHER_CONTENT = 0xC001
+    OTHER_PATIENT = 0xC002
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A C-STORE request: the file as it will be kept, and what the command set and the peer say."""
+
+    file: bytes
+    abstract_syntax_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    calling_ae_title: str
+    peer_address: str
+    received_at: datetime
+
+    def agrees_with(self, found: Identification) -> bool:
+        """Whether negotiation, command set and dataset name the same class, and the same instance."""
+        classes = {self.abstract_syntax_uid, self.sop_class_uid, found.sop_class_uid}
+        return len(classes) == 1 and self.sop_instance_uid == found.sop_instance_uid
+
+    def received(self, found: Identification | None) -> Received:
+        """Return what is recorded, with what the dataset says where it could be read."""
+        return Received(
+            patient_id=found.patient_id if found else "",
+            issuer_of_patient_id=found.issuer_of_patient_id if found else "",
+            study_instance_uid=found.study_instance_uid if found else "",
+            study_date=found.study_date if found else "",
+            accession_number=found.accession_number if found else "",
+            series_instance_uid=found.series_instance_uid if found else "",
+            sop_class_uid=self.sop_class_uid,
+            # Anything may stand in a malformed request; audit and logs get UIDs only.
+            sop_instance_uid=self.sop_instance_uid if is_uid(self.sop_instance_uid) else "",
+            transfer_syntax_uid=self.transfer_syntax_uid,
+            calling_ae_title=self.calling_ae_title,
+            peer_address=self.peer_address,
+            received_at=self.received_at,
+        )
+
+
+class Reception:
+    """Stores and records what comes in. Success means: durable on disk, and its row committed."""
+
+    def __init__(
+        self,
+        *,
+        sessions: sessionmaker[Session],
+        store: InstanceStore,
+        minimum_free_bytes: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._sessions = sessions
+        self._store = store
+        self._minimum_free_bytes = minimum_free_bytes
+        self._clock = clock
+
+    def receive(self, event: Any) -> int:  # noqa: ANN401 -- pynetdicom is untyped
+        """Return the status for the C-STORE request `event`; raises nothing, so the association goes on."""
+        try:
+            request = _request(event, self._clock())
+            status = self._answer(request)
+            _log.info(
+                "c-store answered",
+                status=f"{status:04X}",
+                sop_instance_uid=request.received(None).sop_instance_uid,
+                calling_ae_title=request.calling_ae_title,
+                size_bytes=len(request.file),
+            )
+        except Exception:
+            _log.exception("c-store failed")
+            status = Status.PROCESSING_FAILURE
+        return int(status)
+
+    def _answer(self, request: _Request) -> Status:
+        try:
+            if self._store.free_bytes() - len(request.file) < self._minimum_free_bytes:
+                _log.error("disk nearly full: photographs are refused")
+                return Status.OUT_OF_RESOURCES
+            return self._take(request)
+        except OSError:
+            _log.exception("data folder failed")
+            return Status.OUT_OF_RESOURCES
+        except SQLAlchemyError:
+            # Whether it committed is unknown, so the file stays: a repetition finds it, or finds it recorded.
+            _log.exception("database failed")
+            return Status.PROCESSING_FAILURE
+
+    def _take(self, request: _Request) -> Status:
+        try:
+            found = identify(request.file, request.transfer_syntax_uid)
+        except UnusableDatasetError:
+            return self._quarantine(request, "unusable", Status.CANNOT_UNDERSTAND)
+        if not request.agrees_with(found):
+            return self._quarantine(request, "mismatch", Status.DOES_NOT_MATCH_SOP_CLASS)
+        received = request.received(found)
+        if self._is_own(found):
+            record_event(self._sessions, "own_result_ignored", received, "ignored")
+            return Status.SUCCESS
+        return self._keep(request, received)
+
+    def _keep(self, request: _Request, received: Received) -> Status:
+        stored = self._store.write("photograph", received.sop_instance_uid, request.file)
+        try:
+            record_photograph(self._sessions, received, stored)
+        except IntakeRefusedError as refusal:
+            # Its content is part of its name, so no other row can point to this file.
+            self._store.delete(stored.path)
+            record_event(self._sessions, "photograph_refused", received, refusal.outcome)
+            return Status.OTHER_PATIENT if isinstance(refusal, OtherPatientError) else Status.OTHER_CONTENT
+        return Status.SUCCESS
+
+    def _is_own(self, found: Identification) -> bool:
+        if found.is_own_result:
+            return True
+        with self._sessions() as session:
+            return is_own_result(session, found.sop_instance_uid)
+
+    def _quarantine(self, request: _Request, why: str, status: Status) -> Status:
+        self._store.write("quarantine", hashlib.sha256(request.file).hexdigest(), request.file)
+        record_event(self._sessions, "quarantined", request.received(None), why)
+        return status
+
+
+def _request(event: Any, now: datetime) -> _Request:  # noqa: ANN401 -- pynetdicom is untyped
+    file_meta = event.file_meta
+    # Nothing that changes with a version of ours or of a library: a repetition must give the same bytes.
+    file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    file_meta.ImplementationVersionName = "FACENORM"
+    dataset = event.encoded_dataset(include_meta=False)
+    return _Request(
+        file=b"\0" * 128 + b"DICM" + encode_file_meta(file_meta) + dataset,
+        abstract_syntax_uid=str(event.context.abstract_syntax),
+        sop_class_uid=str(event.request.AffectedSOPClassUID or ""),
+        sop_instance_uid=str(event.request.AffectedSOPInstanceUID or ""),
+        transfer_syntax_uid=str(event.context.transfer_syntax),
+        calling_ae_title=str(event.assoc.requestor.ae_title).strip(),
+        peer_address=str(event.assoc.requestor.address),
+        received_at=now,
+    )
