@@ -11,6 +11,8 @@ import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from dicom_node.logs import innermost
+
 _log = structlog.get_logger(__name__)
 
 
@@ -25,7 +27,8 @@ class Chores:
         # Skipped turns of a long chore are normal, and APScheduler would warn about each.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._failures: Counter[tuple[str, str]] = Counter()
-        self._lock = threading.Lock()
+        self._at_rest = threading.Condition()
+        self._running = 0
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
             executors={"default": ThreadPoolExecutor(max(1, len(chores)))},
@@ -40,22 +43,30 @@ class Chores:
         """Begin; the first turns come after one interval."""
         self._scheduler.start()
 
-    def stop(self) -> None:
-        """Start no further turn and wait for those that run."""
+    def stop(self, *, seconds: float) -> bool:
+        """Start no further turn, wait up to `seconds` for those that run; return whether all ended."""
         if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+            self._scheduler.shutdown(wait=False)
+        with self._at_rest:
+            return self._at_rest.wait_for(lambda: self._running == 0, timeout=seconds)
 
     @property
     def failures(self) -> dict[tuple[str, str], int]:
         """(chore, class of the error) -> how often."""
-        with self._lock:
+        with self._at_rest:
             return dict(self._failures)
 
     def _run(self, name: str, function: Callable[[], object]) -> None:
+        with self._at_rest:
+            self._running += 1
         try:
             function()
         except Exception as error:  # the next turn must come whatever happened in this one
             kind = type(error).__name__
-            with self._lock:
+            with self._at_rest:
                 self._failures[name, kind] += 1
-            _log.error("chore failed", chore=name, error=kind)
+            _log.error("chore failed", chore=name, error=kind, where=innermost(error.__traceback__))
+        finally:
+            with self._at_rest:
+                self._running -= 1
+                self._at_rest.notify_all()

@@ -33,13 +33,12 @@ class Backoff:
     """How long to wait after a failed attempt, and how often to try.
 
     After attempt n (from 1) the delay is min(longest, first * 2^(n - 1)) seconds, times a random
-    factor in [0.5, 1] so that many deliveries do not come back at the same moment. The defaults
-    bridge an archive that is away for two days.
+    factor in [0.5, 1] so that many deliveries do not come back at the same moment.
     """
 
-    first_seconds: float = 5.0
-    longest_seconds: float = 1800.0
-    attempts: int = 210
+    first_seconds: float
+    longest_seconds: float
+    attempts: int
 
     def delay(self, attempt: int, random: Random) -> timedelta:
         """Return the wait after the failed attempt number `attempt`, counted from 1."""
@@ -60,7 +59,7 @@ class Outbox:
     sender: SendsFiles
     clock: Callable[[], datetime]
     random: Random
-    backoff: Backoff = Backoff()
+    backoff: Backoff
 
     def deliver_due(self, destination: Destination) -> int:
         """Send what is due for `destination` until nothing is; return how many were delivered.

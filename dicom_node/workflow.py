@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID
 
+from dicom_node.logs import innermost
 from storage.studies import OpenStudy
 
 _log = structlog.get_logger(__name__)
@@ -82,7 +83,7 @@ class StudyQueue:
                 system_database_url=system_database_url(self._system_database),
                 application_version=self._version,
                 executor_id=_EXECUTOR,
-                log_level="CRITICAL",
+                log_level="ERROR",
                 enable_otlp=False,
             )
         )
@@ -159,7 +160,7 @@ class StudyQueue:
             yield
         except Exception as error:
             kind = type(error).__name__
-            _log.error("step failed", step=step, error=kind, where=_innermost(error))
+            _log.error("step failed", step=step, error=kind, where=innermost(error.__traceback__))
             raise StepFailed(kind) from None
         finally:
             self._at_rest.set()
@@ -191,6 +192,11 @@ def forget_failed_workflows(system_database: Path) -> list[str]:
         client.destroy()
 
 
+def system_database(data_folder: Path) -> Path:
+    """Return the path of the SQLite file in which DBOS keeps its queue."""
+    return data_folder.absolute() / "dbos.sqlite"
+
+
 def system_database_url(path: Path) -> str:
     """Return the URL under which DBOS opens its SQLite file."""
     return f"sqlite:///{path.absolute()}"
@@ -202,15 +208,8 @@ def _client(system_database: Path) -> DBOSClient:
 
 
 def _silence() -> None:
-    # DBOS logs an advertisement for its console, and tracebacks whose text may quote a dataset.
+    # DBOS prints to the console an advertisement, and tracebacks whose text may quote a dataset; without
+    # a handler it would install that one. Its errors go on to our own logs, which leave the text out.
     logger = logging.getLogger("dbos")
     logger.handlers = [logging.NullHandler()]
-    logger.propagate = False
-
-
-def _innermost(error: BaseException) -> str:
-    """Return file name and line where `error` was raised: enough to find it, and no data."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else ""
+    logger.propagate = True

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from storage.deliveries import add_deliveries
@@ -65,10 +65,10 @@ def add_artefact(
     return row
 
 
-def cover_photographs(report: Artefact, photographs: Iterable[Photograph]) -> None:
+def cover_photographs(session: Session, report: Artefact, photographs: Iterable[Photograph]) -> None:
     """Let each photograph name `report` as the newest one that covers it; the caller commits."""
-    for photograph in photographs:
-        photograph.report_pk = report.id
+    keys = [photograph.id for photograph in photographs]
+    session.execute(update(Photograph).where(Photograph.id.in_(keys)).values(report_pk=report.id))
 
 
 def latest_report(session: Session, encounter_pk: int) -> Artefact | None:

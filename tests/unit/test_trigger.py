@@ -55,7 +55,7 @@ def _report(session: Session, photographs: list[Photograph]) -> None:
         destinations=[],
         created_at=NOON,
     )
-    cover_photographs(report, photographs)
+    cover_photographs(session, report, photographs)
 
 
 def test_a_study_waits_until_nothing_came_for_the_quiet_period(tmp_path: Path) -> None:

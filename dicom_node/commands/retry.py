@@ -1,0 +1,56 @@
+"""`facenorm retry`: try again what was given up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dicom_node.settings import Settings, SettingsError, load_settings
+from dicom_node.workflow import forget_failed_workflows, system_database
+from storage.database import connect, migrate, sessions
+from storage.deliveries import revive
+
+
+def retry(
+    delivery_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="[DELIVERY_ID]...", help="As `facenorm jobs` shows them.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every dead delivery, and every study whose scoring failed.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
+    ] = None,
+) -> None:
+    """Make dead deliveries due at once; the node takes them up within seconds, or at its next start."""
+    if bool(delivery_ids) == everything:
+        typer.echo("Name the deliveries to retry, or give --all.", err=True)
+        raise typer.Exit(2)
+    try:
+        settings = load_settings(config)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    revived = _revive(settings, None if everything else delivery_ids)
+    typer.echo(f"{len(revived)} deliveries are due again.")
+    if everything:
+        path = system_database(settings.data.folder)
+        studies = forget_failed_workflows(path) if path.exists() else []
+        typer.echo(f"{len(studies)} studies will be scored again.")
+    missing = sorted(set(delivery_ids or []) - set(revived))
+    if missing:
+        typer.echo("Not dead, so left alone: " + ", ".join(map(str, missing)), err=True)
+        raise typer.Exit(1)
+
+
+def _revive(settings: Settings, ids: list[int] | None) -> list[int]:
+    engine = connect(settings.database_url)
+    try:
+        migrate(engine)
+        with sessions(engine).begin() as session:
+            return revive(session, now=datetime.now(UTC), ids=ids)
+    finally:
+        engine.dispose()

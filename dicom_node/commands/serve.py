@@ -1,0 +1,97 @@
+"""`facenorm serve`: run the node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from dicom_node.logs import configure_logs
+from dicom_node.node import Node, NodeError
+from dicom_node.settings import Settings, SettingsError, load_settings
+from dicom_node.study_steps import Scorer
+
+
+def serve(
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
+    ] = None,
+) -> None:
+    """Run the node until SIGTERM or SIGINT."""
+    try:
+        settings = load_settings(config)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    raise typer.Exit(run_node(settings, lambda: load_scorer(settings)))
+
+
+def run_node(settings: Settings, scorer_factory: Callable[[], Scorer]) -> int:
+    """Run a node until SIGTERM or SIGINT; return the exit status. To be called from the main thread."""
+    configure_logs(log_format=settings.log.format, level=settings.log.level)
+    asked_to_stop = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        asked_to_stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    node = Node(settings, scorer_factory=scorer_factory)
+    try:
+        node.start()
+    except NodeError as error:
+        typer.echo(f"facenorm serve: {error}", err=True)
+        return 1
+    _announce(settings, node)
+    asked_to_stop.wait()
+    typer.echo("facenorm serve: stopping", err=True)
+    if not node.stop():
+        # A thread cannot be stopped in the midst of a scoring.
+        typer.echo("facenorm serve: what was under way is taken up again at the next start", err=True)
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def load_scorer(settings: Settings) -> Scorer:
+    """Load the weights and compose the scorer; takes seconds.
+
+    Raises:
+        NodeError: weights are missing or do not fit; the text says what to do.
+
+    """
+    # Imported here, because torch takes seconds and no other command that needs settings wants it.
+    from models.cache import WeightsMissingError
+    from models.generator import GeneratorError
+    from models.regressor import RegressorError
+    from pipeline.scoring import build_scorer
+
+    scoring = settings.scoring
+    try:
+        return build_scorer(
+            scoring.generator, scoring.profile, scoring.device, scoring.regressor, scoring.seed
+        )
+    except (WeightsMissingError, GeneratorError, RegressorError) as error:
+        raise NodeError(str(error)) from None
+
+
+def _announce(settings: Settings, node: Node) -> None:
+    typer.echo(
+        f"facenorm serve: ready. {settings.node.ae_title} listens on {settings.node.host}:{node.port}; "
+        f"status on http://{settings.status.host}:{node.status_port}/health; "
+        f"data in {settings.data.folder.absolute()}",
+        err=True,
+    )
+    if not settings.senders:
+        typer.echo("facenorm serve: nobody may send, because no [[senders]] are configured", err=True)
+    if not settings.destinations:
+        typer.echo(
+            "facenorm serve: results are kept here, because no [[destinations]] are configured", err=True
+        )

@@ -1,0 +1,87 @@
+"""What the node counts, for Prometheus.
+
+Numbers of things are read from the database at every scrape: they are exact, and survive a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, sessionmaker
+
+from storage.deliveries import count_deliveries
+from storage.scorings import count_scorings
+from storage.tables import Photograph
+
+_STAGE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+
+
+class StageSeconds:
+    """A histogram of the wall-clock seconds that each stage of a scoring took."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register with `registry`."""
+        self._histogram = Histogram(
+            "facenorm_stage_seconds",
+            "Wall-clock seconds by stage of a scoring",
+            ["stage"],
+            registry=registry,
+            buckets=_STAGE_BUCKETS,
+        )
+
+    def observe(self, seconds: Mapping[str, float]) -> None:
+        """Count one scoring's stages, name -> seconds."""
+        for stage, elapsed in seconds.items():
+            self._histogram.labels(stage).observe(elapsed)
+
+
+class NodeCollector(Collector):
+    """Photographs, scorings, deliveries, workflows and failed chores, read when they are asked for."""
+
+    def __init__(
+        self,
+        *,
+        sessions: sessionmaker[Session],
+        workflows: Callable[[], Mapping[str, int]],
+        chore_failures: Callable[[], Mapping[tuple[str, str], int]],
+    ) -> None:
+        """Take what the numbers are read from: workflows by state, failures by chore and error class."""
+        self._sessions = sessions
+        self._workflows = workflows
+        self._chore_failures = chore_failures
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering reads no database."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Read and yield every number."""
+        with self._sessions() as session:
+            photographs = session.scalar(select(func.count()).select_from(Photograph)) or 0
+            scorings, deliveries = count_scorings(session), count_deliveries(session)
+        received = CounterMetricFamily("facenorm_photographs_received", "Photographs stored")
+        received.add_metric([], photographs)
+        yield received
+        scored = CounterMetricFamily("facenorm_scorings", "Scorings by outcome", labels=["status"])
+        for status, number in scorings.items():
+            scored.add_metric([status], number)
+        yield scored
+        yield _gauge("facenorm_deliveries", "Deliveries by state", "state", deliveries)
+        yield _gauge("facenorm_workflows", "Unfinished and failed workflows", "state", self._workflows())
+        failures = CounterMetricFamily(
+            "facenorm_chore_failures", "Failed turns of background chores", labels=["chore", "error"]
+        )
+        for (chore, error), number in self._chore_failures().items():
+            failures.add_metric([chore, error], number)
+        yield failures
+
+
+def _gauge(name: str, documentation: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(name, documentation, labels=[label])
+    for value, number in values.items():
+        gauge.add_metric([value.lower()], number)
+    return gauge

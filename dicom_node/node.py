@@ -1,0 +1,240 @@
+"""The node: the one place that composes the service from its parts."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+
+import structlog
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_node.chores import Chores
+from dicom_node.data_folder import FolderInUseError, FolderLock
+from dicom_node.metrics import NodeCollector, StageSeconds
+from dicom_node.outbox import Backoff, Outbox
+from dicom_node.receiver import Receiver
+from dicom_node.sender import Sender
+from dicom_node.settings import Settings
+from dicom_node.status import StatusServer, build_app
+from dicom_node.study_steps import Scorer, StudySteps
+from dicom_node.trigger import Trigger
+from dicom_node.workflow import StudyQueue, system_database
+from storage.database import connect, migrate, sessions
+from storage.instances import InstanceStore
+
+_log = structlog.get_logger(__name__)
+
+_SWEEP_SECONDS = 1.0
+_STOP_SECONDS = 5
+
+
+class NodeError(Exception):
+    """The node cannot run; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Core:
+    """What every later part stands on."""
+
+    engine: Engine
+    sessions: sessionmaker[Session]
+    store: InstanceStore
+
+
+class Node:
+    """One node on one data folder: `start` it, `stop` it; a stopped node is not started again."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        scorer_factory: Callable[[], Scorer],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random: Random | None = None,
+    ) -> None:
+        """Compose nothing yet. `scorer_factory` is called once, by `start`; it may take its time.
+
+        clock: what every due time is compared with, in UTC. random: spreads the retries.
+        """
+        self._settings = settings
+        self._scorer_factory = scorer_factory
+        self._clock = clock
+        self._random = random or Random()  # noqa: S311 - jitter, not a secret
+        self._registry = CollectorRegistry()
+        self._stages = StageSeconds(self._registry)
+        self._receiver: Receiver | None = None
+        self._queue: StudyQueue | None = None
+        self._chores: Chores | None = None
+        self._status: StatusServer | None = None
+        self._core: _Core | None = None
+        self._stopping = ExitStack()
+        self._came_to_rest = True
+
+    @property
+    def port(self) -> int:
+        """The TCP port that takes associations."""
+        return self._receiver.port if self._receiver else 0
+
+    @property
+    def status_port(self) -> int:
+        """The TCP port of `/health` and `/metrics`."""
+        return self._status.port if self._status else 0
+
+    def start(self) -> None:
+        """Return once photographs are received, scored and sent.
+
+        Photographs are received while the weights load. Raises NodeError, and whatever the
+        scorer's factory raises; nothing runs then.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self._stopping.close()
+            raise
+
+    def stop(self) -> bool:
+        """Take up nothing new and come to rest; return False when a scoring or a sending still runs.
+
+        What still runs in its thread is lost with the process, and done again at the next start.
+        """
+        self._stopping.close()
+        return self._came_to_rest
+
+    def _start(self) -> None:
+        core = self._core = self._open()
+        self._status = self._start_status()
+        self._receiver = self._start_receiver(core)
+        steps = StudySteps(
+            sessions=core.sessions,
+            store=core.store,
+            scorer=self._scorer_factory(),
+            destinations=tuple(destination.ae_title for destination in self._settings.destinations),
+            clock=self._clock,
+            observe=self._stages.observe,
+        )
+        queue = self._queue = self._start_queue(steps)
+        chores = self._chores = self._start_chores(core, queue, steps.scorer.provenance.digest())
+        self._registry.register(
+            NodeCollector(
+                sessions=core.sessions, workflows=queue.depth, chore_failures=lambda: chores.failures
+            )
+        )
+        _log.info("ready", port=self.port)
+
+    def _open(self) -> _Core:
+        settings = self._settings
+        try:
+            self._stopping.callback(FolderLock(settings.data.folder).release)
+        except FolderInUseError as error:
+            raise NodeError(str(error)) from None
+        except OSError as error:
+            raise NodeError(f"the data folder {settings.data.folder}: {error.strerror}") from None
+        engine = connect(settings.database_url)
+        self._stopping.callback(engine.dispose)
+        migrate(engine)
+        return _Core(engine, sessions(engine), InstanceStore(settings.data.folder))
+
+    def _start_status(self) -> StatusServer:
+        where = self._settings.status
+        checks: Mapping[str, Callable[[], str | None]] = {
+            "receiver": lambda: None if self._receiver else "does not listen yet",
+            "database": self._database_trouble,
+            "scorer": lambda: None if self._chores else "the weights are being loaded",
+        }
+        try:
+            server = StatusServer(build_app(self._registry, checks), host=where.host, port=where.port)
+        except OSError as error:
+            raise NodeError(_why_not_bound("status", where.host, where.port, error)) from None
+        server.start()
+        self._stopping.callback(server.stop)
+        return server
+
+    def _start_receiver(self, core: _Core) -> Receiver:
+        where = self._settings.node
+        receiver = Receiver(
+            settings=self._settings, sessions=core.sessions, store=core.store, clock=self._clock
+        )
+        try:
+            receiver.start()
+        except OSError as error:
+            raise NodeError(_why_not_bound("node", where.host, where.port, error)) from None
+        self._stopping.callback(receiver.stop)
+        return receiver
+
+    def _start_queue(self, steps: StudySteps) -> StudyQueue:
+        queue = StudyQueue(
+            system_database=system_database(self._settings.data.folder),
+            setup_digest=steps.scorer.provenance.digest(),
+            score_photograph=steps.score_photograph,
+            report_study=steps.report_study,
+        )
+        queue.start()
+        self._stopping.callback(self._stop_queue, queue)
+        return queue
+
+    def _stop_queue(self, queue: StudyQueue) -> None:
+        self._came_to_rest &= queue.stop(seconds=_STOP_SECONDS)
+
+    def _stop_chores(self, chores: Chores) -> None:
+        self._came_to_rest &= chores.stop(seconds=_STOP_SECONDS)
+
+    def _start_chores(self, core: _Core, queue: StudyQueue, setup_digest: str) -> Chores:
+        settings = self._settings
+        trigger = Trigger(
+            sessions=core.sessions,
+            workflows=queue,
+            clock=self._clock,
+            quiet_seconds=settings.trigger.quiet_seconds,
+            setup_digest=setup_digest,
+        )
+        outbox = self._outbox(core)
+        work: dict[str, tuple[float, Callable[[], object]]] = {"trigger": (_SWEEP_SECONDS, trigger.sweep)}
+        for destination in settings.destinations:
+            # A chore each: a destination that hangs must not hold up the others.
+            work[f"deliver to {destination.ae_title}"] = (
+                _SWEEP_SECONDS,
+                partial(outbox.deliver_due, destination),
+            )
+        chores = Chores(work)
+        chores.start()
+        self._stopping.callback(self._stop_chores, chores)
+        return chores
+
+    def _outbox(self, core: _Core) -> Outbox:
+        settings = self._settings
+        return Outbox(
+            sessions=core.sessions,
+            resolve=core.store.absolute,
+            sender=Sender(
+                ae_title=settings.node.ae_title,
+                association_seconds=settings.delivery.timeout_seconds,
+                response_seconds=settings.delivery.timeout_seconds,
+            ),
+            clock=self._clock,
+            random=self._random,
+            backoff=Backoff(
+                first_seconds=settings.delivery.first_retry_seconds,
+                longest_seconds=settings.delivery.max_retry_seconds,
+                attempts=settings.delivery.max_attempts,
+            ),
+        )
+
+    def _database_trouble(self) -> str | None:
+        if self._core is None:
+            return "not open"
+        with self._core.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        return None
+
+
+def _why_not_bound(section: str, host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken; set another {section}.port, or stop what listens there"
+    return f"cannot listen on {host}, port {port}: {error.strerror}; set {section}.host and {section}.port"
