@@ -14,6 +14,8 @@ import pydicom.config
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from dicom_node.settings import Settings
+
 # Keys that an event may carry: UIDs, AE titles, counts, states, durations, classes of errors. Never add one
 # whose value comes from a patient, study or image attribute, or is the text of an error.
 ALLOWED_KEYS = frozenset(
@@ -52,6 +54,7 @@ ALLOWED_KEYS = frozenset(
         "stage",
         "state",
         "status",
+        "status_port",
         "step",
         "study_instance_uid",
         "timestamp",
@@ -72,14 +75,14 @@ _WORD_KEYS = frozenset({"error", "reason", "outcome", "state", "kind"})
 _QUIET = ("pynetdicom", "pydicom", "sqlalchemy", "alembic", "dbos", "apscheduler", "httpx", "PIL")
 
 
-def configure_logs(*, log_format: str = "console", level: str = "info", stream: TextIO | None = None) -> None:
+def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
     """Send our events and the libraries' warnings to `stream` (standard error when None).
 
-    `log_format` is "json" or "console". Of an exception the class and the place are told, never the
+    Of an exception the class and the place are told, never the
     message. Of a library's warning only the logger, the place and the class of error: its text may
     quote a dataset. Call it once, when a process starts.
     """
-    threshold = getattr(logging, level.upper())
+    threshold = getattr(logging, settings.log.level.upper())
     structlog.configure(
         processors=[
             structlog.stdlib.add_log_level,
@@ -87,7 +90,7 @@ def configure_logs(*, log_format: str = "console", level: str = "info", stream: 
             describe_exception,
             drop_unlisted,
             structlog.processors.JSONRenderer(sort_keys=True)
-            if log_format == "json"
+            if settings.log.format == "json"
             else structlog.dev.ConsoleRenderer(colors=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),

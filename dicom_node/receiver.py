@@ -47,8 +47,8 @@ class Receiver:
 
     def __init__(
         self,
-        *,
         settings: Settings,
+        *,
         sessions: sessionmaker[Session],
         store: InstanceStore,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
