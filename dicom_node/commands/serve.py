@@ -35,7 +35,7 @@ def serve(
 
 def run_node(settings: Settings, scorer_factory: Callable[[], Scorer]) -> int:
     """Run a node until SIGTERM or SIGINT; return the exit status. To be called from the main thread."""
-    configure_logs(log_format=settings.log.format, level=settings.log.level)
+    configure_logs(settings)
     asked_to_stop = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

@@ -1,0 +1,180 @@
+"""A node of its own process on loopback, photographs to send it, and what it says of itself."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import ExplicitVRLittleEndian, VLPhotographicImageStorage
+
+from tests.peers import LOOPBACK, free_port, run_tool
+
+PATIENT_NAME = "TEST^PATIENT"
+PATIENT_ID = "TEST-4711"
+STUDY = "1.2.826.0.1.3680043.9.1"
+
+
+def write_photograph(folder: Path, uid: str, *, brightness: int = 128, study: str = STUDY) -> Path:
+    """Write an even grey VL Photographic Image of the test patient; return its path."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = VLPhotographicImageStorage, uid
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.1"
+    dataset.PatientName, dataset.PatientID = PATIENT_NAME, PATIENT_ID
+    dataset.PatientBirthDate, dataset.PatientSex = "19700102", "O"
+    dataset.StudyDate, dataset.StudyTime, dataset.StudyID = "20260102", "120000", "1"
+    dataset.AccessionNumber, dataset.ReferringPhysicianName = "TEST-ACC", ""
+    dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "XC", 1, 1
+    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 64, 48, 3
+    dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+    dataset.PixelData = np.full((64, 48, 3), brightness, np.uint8).tobytes()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = VLPhotographicImageStorage
+    dataset.file_meta.MediaStorageSOPInstanceUID = uid
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    path = folder / f"{uid}.dcm"
+    dcmwrite(path, dataset, enforce_file_format=True)
+    return path
+
+
+@dataclass(kw_only=True)
+class NodeUnderTest:
+    """Where a node's process finds its settings, and how to talk to it."""
+
+    folder: Path
+    destination_port: int
+    destination: str = "ORTHANC"
+    quiet_seconds: float = 0.5
+    port: int = field(default_factory=free_port)
+    status_port: int = field(default_factory=free_port)
+
+    @property
+    def config(self) -> Path:
+        """The settings file, written anew."""
+        path = self.folder / "facenorm.toml"
+        path.write_text(
+            f"""
+            [node]
+            port = {self.port}
+            [data]
+            folder = "{self.data}"
+            minimum_free_megabytes = 0
+            [trigger]
+            quiet_seconds = {self.quiet_seconds}
+            [delivery]
+            first_retry_seconds = 0.5
+            max_retry_seconds = 1.0
+            timeout_seconds = 5
+            [status]
+            port = {self.status_port}
+            [[senders]]
+            ae_title = "CAMERA"
+            [[destinations]]
+            ae_title = "{self.destination}"
+            host = "{LOOPBACK}"
+            port = {self.destination_port}
+            """
+        )
+        return path
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / "data"
+
+    @property
+    def scorer_log(self) -> Path:
+        """What the small scorer did."""
+        return self.folder / "scorer.log"
+
+    @property
+    def output(self) -> str:
+        """What all processes of the node wrote to standard output and error."""
+        return (self.folder / "output.txt").read_text()
+
+    def command(self, *, seconds: float, seed: int = 0) -> list[str]:
+        """Return the command line that serves with the small scorer."""
+        arguments = [str(self.config), str(self.scorer_log), str(seconds), str(seed)]
+        return [sys.executable, "-m", "tests.small_node", *arguments]
+
+    def send(self, *photographs: Path) -> None:
+        """Send with DCMTK; fails the test unless every photograph was acknowledged."""
+        run_tool("storescu", "-aet", "CAMERA", "-aec", "FACENORM", LOOPBACK, str(self.port), *photographs)
+
+    def health(self) -> httpx.Response:
+        return httpx.get(f"http://{LOOPBACK}:{self.status_port}/health", timeout=5, trust_env=False)
+
+    def metrics(self) -> str:
+        return httpx.get(f"http://{LOOPBACK}:{self.status_port}/metrics", timeout=5, trust_env=False).text
+
+    def facenorm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command `facenorm` on this node's settings."""
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("facenorm")), *arguments, "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@contextmanager
+def running(node: NodeUnderTest, *, seconds: float = 0.0, seed: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the node until the end of the block; it is ready when the block begins."""
+    with (node.folder / "output.txt").open("ab") as output:
+        process = subprocess.Popen(
+            node.command(seconds=seconds, seed=seed), stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or _ready(node), 60, "the node to be ready")
+        if process.poll() is not None:
+            pytest.fail(f"the node ended with {process.returncode}:\n{node.output[-3000:]}")
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=10)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL, as a power failure would."""
+    process.kill()
+    process.wait(timeout=10)
+
+
+def wait_until(condition: object, seconds: float, what: str) -> None:
+    """Return once `condition()` holds; fail the test after `seconds`."""
+    assert callable(condition)
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds} s in vain for {what}")
+        time.sleep(0.05)
+
+
+def uids_of(photographs: Sequence[Path]) -> list[str]:
+    """Return the UIDs that `write_photograph` gave."""
+    return [path.stem for path in photographs]
+
+
+def _ready(node: NodeUnderTest) -> bool:
+    try:
+        return node.health().status_code == 200
+    except httpx.HTTPError:
+        return False

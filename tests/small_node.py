@@ -1,0 +1,15 @@
+"""`python -m tests.small_node CONFIG LOG SECONDS SEED`: `facenorm serve` with the small scorer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dicom_node.commands.serve import run_node
+from dicom_node.settings import load_settings
+from tests.small_scorer import SmallScorer
+
+if __name__ == "__main__":
+    config, log, seconds, seed = sys.argv[1:5]
+    scorer = SmallScorer(Path(log), float(seconds), int(seed))
+    sys.exit(run_node(load_settings(Path(config)), lambda: scorer))
