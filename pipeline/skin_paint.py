@@ -114,7 +114,7 @@ def relief(
     lab = _lab(face[box])
     lab[..., 0] *= (1 + np.clip(gain * facing, -0.45, 0.3)).astype(np.float32)
     if gloss:
-        spot: Mask = ((facing - 0.25) / 0.5).astype(np.float32)
+        spot: Mask = np.asarray((facing - 0.25) / 0.5, np.float32)
         upper: Mask = (patch / (patch.max() + 1e-6) - 0.4).astype(np.float32)
         lab[..., 0] += gloss * smoothstep(spot) * smoothstep(upper)
     return _replaced(face, box, lab, patch)
