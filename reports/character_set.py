@@ -13,6 +13,8 @@ from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 UTF_8: Final = "ISO_IR 192"
 # These stand alone, without code extensions (PS3.3 C.12.1.1.2).
 _STANDALONE: Final = frozenset({UTF_8, "GB18030", "GBK"})
+# ASCII; pydicom reads it more generously.
+_DEFAULT_REPERTOIRE: Final = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
 
 
 def character_set_for(dataset: Dataset, declared: Sequence[str]) -> list[str]:
@@ -27,10 +29,7 @@ def character_set_for(dataset: Dataset, declared: Sequence[str]) -> list[str]:
     alone = len(declared) == 1 or not _STANDALONE.intersection(declared)
     if not (known and alone):
         return [UTF_8]
-    # An empty first value stands for the default repertoire, which pydicom reads more generously.
-    encodings = [
-        "ascii" if term in {"", "ISO_IR 6", "ISO 2022 IR 6"} else python_encoding[term] for term in declared
-    ]
+    encodings = ["ascii" if term in _DEFAULT_REPERTOIRE else python_encoding[term] for term in declared]
     if all(_fits(text, encodings) for text in _texts(dataset)):
         return list(declared)
     return [UTF_8]

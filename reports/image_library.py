@@ -18,6 +18,7 @@ from pydicom.sr.codedict import codes as standard
 from pydicom.sr.coding import Code
 
 from reports import codes
+from reports.header import whole_number
 
 _PIXELS = Code("{pixels}", "UCUM", "Pixels")
 
@@ -56,9 +57,9 @@ def _entry(image: Dataset) -> ImageContentItem:
         [CodeContentItem(standard.DCM.Modality, codes.EXTERNAL_CAMERA_PHOTOGRAPHY, context)]
     )
     for name, value in (
-        (standard.DCM.PixelDataRows, image.get("Rows")),
-        (standard.DCM.PixelDataColumns, image.get("Columns")),
+        (standard.DCM.PixelDataRows, whole_number(image, "Rows", default=0)),
+        (standard.DCM.PixelDataColumns, whole_number(image, "Columns", default=0)),
     ):
         if value:
-            entry.ContentSequence.append(NumContentItem(name, int(value), _PIXELS, relationship_type=context))
+            entry.ContentSequence.append(NumContentItem(name, value, _PIXELS, relationship_type=context))
     return entry

@@ -1,4 +1,4 @@
-"""One photograph's part of a report: outline, score and features, or the reason of its rejection (TID 1410)."""
+"""One photograph's part of a report (TID 1410): outline, score and features, or why it has none."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.result import Provenance, Rejection, Score
 from reports import codes
 from reports.equipment import MANUFACTURER, SOFTWARE_VERSION
+from reports.header import whole_number
 from reports.notices import RESEARCH_USE_NOTICE, regressor_nature
 from reports.reported_photograph import ReportedPhotograph
 from reports.uids import derive_uid
@@ -53,7 +54,8 @@ def _outline(photograph: ReportedPhotograph) -> NDArray[np.float64]:
     """Return a closed polyline inside the image: the face's, or the whole frame for a rejection."""
     rows, columns = _size(photograph)
     if isinstance(photograph.result, Score):
-        points = np.clip(np.asarray(photograph.result.outline, dtype=float), 0, (columns, rows))
+        points: NDArray[np.float64] = np.asarray(photograph.result.outline, dtype=np.float64)
+        points = np.clip(points, 0, (columns, rows))
         changed = np.any(points[1:] != points[:-1], axis=1)
         points = points[np.concatenate(([True], changed))]
         if len(np.unique(points, axis=0)) >= 3:
@@ -66,9 +68,10 @@ def _size(photograph: ReportedPhotograph) -> tuple[int, int]:
 
     A group without coordinates would go unlabelled in viewers, and every image has a first pixel.
     """
-    rows = photograph.result.rows or photograph.source.get("Rows") or 1
-    columns = photograph.result.columns or photograph.source.get("Columns") or 1
-    return int(rows), int(columns)
+    result, source = photograph.result, photograph.source
+    rows = result.rows or whole_number(source, "Rows", default=1) or 1
+    columns = result.columns or whole_number(source, "Columns", default=1) or 1
+    return rows, columns
 
 
 def _measurements(score: Score, photograph: ReportedPhotograph) -> Iterator[hd.Measurement]:

@@ -22,6 +22,7 @@ from pydicom.uid import (
 from pipeline.result import Provenance, Score
 from reports import codes
 from reports.equipment import MANUFACTURER, SOFTWARE_VERSION, add_equipment
+from reports.header import readable, whole_number
 from reports.notices import RESEARCH_USE_NOTICE, regressor_nature
 from reports.patient_study import local_time, new_object
 from reports.uids import derive_uid
@@ -83,11 +84,11 @@ def _add_series(image: FileDataset, source: Dataset, setup: str) -> None:
     image.ConversionType = "SYN"
     image.SecondaryCaptureDeviceManufacturer = MANUFACTURER
     image.SecondaryCaptureDeviceSoftwareVersions = SOFTWARE_VERSION
-    if source.get("Manufacturer"):
+    if maker := readable(source, "Manufacturer"):
         camera = Dataset()
-        camera.Manufacturer = source.Manufacturer
-        if source.get("ManufacturerModelName"):
-            camera.ManufacturerModelName = source.ManufacturerModelName
+        camera.Manufacturer = maker
+        if model := readable(source, "ManufacturerModelName"):
+            camera.ManufacturerModelName = model
         camera.PurposeOfReferenceCodeSequence = [codes.code_item(codes.ACQUISITION_EQUIPMENT)]
         image.ContributingEquipmentSequence = [camera]
 
@@ -114,7 +115,7 @@ def _add_derivation(image: FileDataset, source: Dataset, provenance: Provenance)
 def _add_general_image(image: FileDataset, source: Dataset, local: datetime) -> None:
     """Write the General Image and SC Image modules (C.7.6.1, C.8.6.2)."""
     image.ImageType = ["DERIVED", "SECONDARY"]
-    image.InstanceNumber = _instance_number(source)
+    image.InstanceNumber = whole_number(source, "InstanceNumber", default=1)
     image.PatientOrientation = ""
     image.ContentDate = image.DateOfSecondaryCapture = f"{local:%Y%m%d}"
     image.ContentTime = image.TimeOfSecondaryCapture = f"{local:%H%M%S.%f}"
@@ -122,23 +123,16 @@ def _add_general_image(image: FileDataset, source: Dataset, local: datetime) -> 
     image.RecognizableVisualFeatures = "YES"
 
 
-def _instance_number(source: Dataset) -> int:
-    try:
-        return max(0, int(source.InstanceNumber))
-    except (AttributeError, TypeError, ValueError):
-        return 1
-
-
 def _add_lossy_history(image: FileDataset, source: Dataset) -> None:
     """Carry Lossy Image Compression: what was lost once stays lost (C.7.6.1.1.5)."""
-    declared = str(source.get("LossyImageCompression") or "")
+    declared = str(readable(source, "LossyImageCompression") or "")
     syntax = getattr(getattr(source, "file_meta", None), "TransferSyntaxUID", None)
     method = _LOSSY_METHODS.get(UID(str(syntax))) if syntax else None
     if declared == "01" or (method is not None and declared != "00"):
         image.LossyImageCompression = "01"
-        if source.get("LossyImageCompressionRatio"):
-            image.LossyImageCompressionRatio = source.LossyImageCompressionRatio
-        if method := source.get("LossyImageCompressionMethod") or method:
+        if ratio := readable(source, "LossyImageCompressionRatio"):
+            image.LossyImageCompressionRatio = ratio
+        if method := readable(source, "LossyImageCompressionMethod") or method:
             image.LossyImageCompressionMethod = method
     elif declared == "00":
         image.LossyImageCompression = "00"

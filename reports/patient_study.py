@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from typing import Final
@@ -11,6 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from reports.character_set import character_set_for, declared_character_set
 from reports.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from reports.header import readable
 
 # Type 2 in the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): present even when empty.
 _ALWAYS: Final = (
@@ -85,7 +87,7 @@ def local_time(source: Dataset, created: datetime) -> datetime:
     """Return `created` on the clock that the photograph's dates and times are written in."""
     if created.tzinfo is None:
         return created
-    offset = str(source.get("TimezoneOffsetFromUTC") or "").strip()
+    offset = str(readable(source, "TimezoneOffsetFromUTC") or "").strip()
     if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
         sign = -1 if offset[0] == "-" else 1
         return created.astimezone(timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))))
@@ -95,11 +97,14 @@ def local_time(source: Dataset, created: datetime) -> datetime:
 def _patient_and_study(source: Dataset) -> Dataset:
     """Return a copy of the photograph's modules with the character set that they are to be written in."""
     copied = Dataset()
-    for keyword in _ALWAYS:
-        setattr(copied, keyword, deepcopy(source.get(keyword)))
-    for keyword in _WHERE_PRESENT:
-        if source.get(keyword):
-            setattr(copied, keyword, deepcopy(source.get(keyword)))
+    for keyword in (*_ALWAYS, *_WHERE_PRESENT):
+        value = deepcopy(readable(source, keyword))
+        # pydicom hands out what it could not convert as it is, and refuses to take it back.
+        with suppress(ValueError, TypeError):
+            if value:
+                setattr(copied, keyword, value)
+        if keyword in _ALWAYS and keyword not in copied:
+            setattr(copied, keyword, "")
     for _ in copied.iterall():
         pass  # decodes nested text while the photograph's own character set still applies
     character_set = character_set_for(copied, declared_character_set(source))

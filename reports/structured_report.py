@@ -19,10 +19,11 @@ from reports.equipment import (
     MANUFACTURER_MODEL_NAME,
     add_equipment,
 )
+from reports.header import whole_number
 from reports.image_library import build_image_library
 from reports.measurement_group import build_measurement_group
 from reports.patient_study import local_time, new_object
-from reports.reported_photograph import PredecessorReport, ReportedPhotograph
+from reports.reported_photograph import ObjectReference, PredecessorReport, ReportedPhotograph
 from reports.uids import derive_uid
 
 SERIES_NUMBER: Final = 9002
@@ -78,14 +79,8 @@ def _check_one_patient_and_study(photographs: Sequence[ReportedPhotograph]) -> N
 def _order(photograph: ReportedPhotograph) -> tuple[int, int, str]:
     """Sort as a viewer shows the study: series, instance, and the UID where these say nothing."""
     source = photograph.source
-    return _number(source, "SeriesNumber"), _number(source, "InstanceNumber"), str(source.SOPInstanceUID)
-
-
-def _number(source: Dataset, keyword: str) -> int:
-    try:
-        return int(source.get(keyword) or 0)
-    except (TypeError, ValueError):
-        return 0
+    series, instance = (whole_number(source, f"{name}Number", default=0) for name in ("Series", "Instance"))
+    return series, instance, str(source.SOPInstanceUID)
 
 
 def _add_document_general(report: FileDataset, local: datetime) -> None:
@@ -121,7 +116,7 @@ def _predecessor_item(predecessor: PredecessorReport) -> Dataset:
 def _add_content(report: FileDataset, photographs: Sequence[ReportedPhotograph]) -> None:
     """Write the SR Document Content module and the evidence that it refers to (C.17.3, C.17.2)."""
     sources = [one.source for one in photographs]
-    normalized = [_as_evidence(one) for one in photographs if one.normalized is not None]
+    normalized = [_as_evidence(one.source, one.normalized) for one in photographs if one.normalized]
     content = hd.MeasurementReport(
         observation_context=_device_observer(),
         procedure_reported=codes.PHOTOGRAPHY_OF_PATIENT,
@@ -136,14 +131,13 @@ def _add_content(report: FileDataset, photographs: Sequence[ReportedPhotograph])
     report.CurrentRequestedProcedureEvidenceSequence = evidence
 
 
-def _as_evidence(photograph: ReportedPhotograph) -> Dataset:
+def _as_evidence(source: Dataset, reference: ObjectReference) -> Dataset:
     """Return the normalized photograph's place in the study, as highdicom wants to see it."""
-    assert photograph.normalized is not None
     image = Dataset()
-    image.StudyInstanceUID = photograph.source.StudyInstanceUID
-    image.SeriesInstanceUID = photograph.normalized.series_instance_uid
-    image.SOPClassUID = photograph.normalized.sop_class_uid
-    image.SOPInstanceUID = photograph.normalized.sop_instance_uid
+    image.StudyInstanceUID = source.StudyInstanceUID
+    image.SeriesInstanceUID = reference.series_instance_uid
+    image.SOPClassUID = reference.sop_class_uid
+    image.SOPInstanceUID = reference.sop_instance_uid
     return image
 
 

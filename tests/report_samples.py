@@ -1,0 +1,156 @@
+"""Results and photographs for the report tests: plain patterns, nobody's face, plainly test patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+from pipeline.result import Features, Provenance, Rejection, RejectionReason, Score
+from reports.normalized_photograph import build_normalized_photograph
+from reports.reported_photograph import ObjectReference, PredecessorReport, ReportedPhotograph
+from reports.structured_report import build_structured_report
+from tests.peers import run_tool
+
+CREATED = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=UTC)
+STUDY_UID = "1.2.826.0.1.3680043.8.498.1"
+ROWS, COLUMNS = 480, 360
+
+# Names of test patients in the character sets that the tests send.
+NAMES: Mapping[str, tuple[str | list[str], str]] = {
+    "latin-1": ("ISO_IR 100", "TËST^PATIÉNT"),
+    "utf-8": ("ISO_IR 192", "TEST^PATIENT=試験^患者=اختبار^مريض"),
+    "japanese": (["", "ISO 2022 IR 87"], "TEST^PATIENT=試験^患者=てすと^かんじゃ"),
+}
+
+
+def pattern(rows: int = ROWS, columns: int = COLUMNS) -> NDArray[np.uint8]:
+    """Return a smooth colour pattern, (rows, columns, 3)."""
+    y, x = np.mgrid[0:rows, 0:columns]
+    return np.stack([x * 255 / columns, y * 255 / rows, (x + y) % 256], axis=2).astype(np.uint8)
+
+
+def provenance(**changes: Any) -> Provenance:
+    values: dict[str, Any] = {
+        "generator": "mobilestylegan",
+        "generator_sha256": "a" * 64,
+        "metric": "lpips-alexnet",
+        "regressor": "synthetic-mlp",
+        "regressor_sha256": "b" * 64,
+        "regressor_is_synthetic": True,
+        "profile": "fast",
+        "seed": 7,
+        "software_version": "0.1.0",
+        "settings": {"steps": 25, "lambda_avg": 1.0},
+    }
+    return Provenance(**(values | changes))
+
+
+def score(**changes: Any) -> Score:
+    values: dict[str, Any] = {
+        "value": 4.8234,
+        "uncertainty": 0.5126,
+        "features": Features(0.0712345678, 0.21, 21.3, 0.4, 0.5),
+        "outline": ((100.0, 80.0), (260.5, 80.0), (250.0, 300.25), (110.0, 300.0), (100.0, 80.0)),
+        "rows": ROWS,
+        "columns": COLUMNS,
+        "provenance": provenance(),
+        "seconds": {"normalization": 4.8},
+    }
+    return Score(**(values | changes))
+
+
+def rejection(reason: RejectionReason = RejectionReason.NO_FACE, **changes: Any) -> Rejection:
+    values: dict[str, Any] = {
+        "detail": "Photograph the face upright, from the front.",
+        "provenance": provenance(),
+    }
+    return Rejection(reason=reason, **(values | changes))
+
+
+def secondary_capture(number: int = 1, **changes: Any) -> FileDataset:
+    """Return an uncompressed RGB Secondary Capture, the `number`th photograph of the test study."""
+    uid = UID(f"{STUDY_UID}.1.{number}")
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = uid
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image = FileDataset("", {}, file_meta=meta, preamble=b"\x00" * 128)
+    image.SOPClassUID, image.SOPInstanceUID = SecondaryCaptureImageStorage, uid
+    image.StudyInstanceUID, image.SeriesInstanceUID = STUDY_UID, f"{STUDY_UID}.1"
+    image.Modality, image.SeriesNumber, image.InstanceNumber = "XC", 1, number
+    image.ConversionType, image.Manufacturer = "DI", "TEST CAMERA"
+    image.PatientName, image.PatientID, image.IssuerOfPatientID = "TEST^PATIENT", "TEST-1", "TEST SITE"
+    image.PatientBirthDate, image.PatientSex = "19700101", "O"
+    image.StudyDate, image.StudyTime, image.StudyID = "20260304", "040000", "TEST1"
+    image.AccessionNumber, image.ReferringPhysicianName = "TEST-ACC-1", "TEST^REFERRER"
+    image.StudyDescription = "Test photographs"
+    image.Rows, image.Columns = ROWS, COLUMNS
+    image.SamplesPerPixel, image.PhotometricInterpretation, image.PlanarConfiguration = 3, "RGB", 0
+    image.BitsAllocated, image.BitsStored, image.HighBit, image.PixelRepresentation = 8, 8, 7, 0
+    image.PixelData = pattern().tobytes()
+    for keyword, value in changes.items():
+        if value is None:
+            delattr(image, keyword)
+        else:
+            setattr(image, keyword, value)
+    return image
+
+
+def vl_photograph(folder: Path, name: str) -> FileDataset:
+    """Return a JPEG VL Photographic Image made by img2dcm, of a patient named as NAMES says."""
+    Image.fromarray(pattern()).save(folder / "pattern.jpg", quality=90)
+    run_tool("img2dcm", "-vlp", folder / "pattern.jpg", folder / "photograph.dcm")
+    image = pydicom.dcmread(folder / "photograph.dcm")
+    image.SpecificCharacterSet, image.PatientName = NAMES[name]
+    image.PatientID, image.StudyDate, image.StudyTime = "TEST-2", "20260304", "040000"
+    image.save_as(folder / "photograph.dcm")
+    return pydicom.dcmread(folder / "photograph.dcm")
+
+
+def reported(
+    source: Dataset, result: Score | Rejection, normalized: Dataset | None = None
+) -> ReportedPhotograph:
+    reference = (
+        ObjectReference(normalized.SOPClassUID, normalized.SOPInstanceUID, normalized.SeriesInstanceUID)
+        if normalized is not None
+        else None
+    )
+    return ReportedPhotograph(
+        source=source,
+        result=result,
+        normalized=reference,
+        scoring_id=result.provenance.digest() if result.provenance else "unscored",
+    )
+
+
+def objects_for(
+    photographs: Sequence[tuple[Dataset, Score | Rejection]],
+    predecessor: PredecessorReport | None = None,
+    created: datetime = CREATED,
+) -> tuple[FileDataset, list[FileDataset]]:
+    """Return the report on `photographs` and the normalized photographs of those that have a score."""
+    entries, images = [], []
+    for source, result in photographs:
+        image = None
+        if isinstance(result, Score):
+            image = build_normalized_photograph(source, pattern(64, 64), result, created)
+            images.append(image)
+        entries.append(reported(source, result, image))
+    return build_structured_report(entries, predecessor, created), images
+
+
+def encoded(dataset: FileDataset) -> bytes:
+    """Return `dataset` as the bytes of a file."""
+    with BytesIO() as file:
+        dataset.save_as(file, enforce_file_format=True)
+        return file.getvalue()

@@ -1,0 +1,66 @@
+"""The patient's name survives in the photograph's own character set, or in UTF-8."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import pydicom
+import pytest
+
+from tests.report_samples import NAMES, encoded, objects_for, score, secondary_capture
+
+
+def through_a_file(dataset):
+    return pydicom.dcmread(BytesIO(encoded(dataset)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declared_sets_are_kept(name: str) -> None:
+    character_set, text = NAMES[name]
+    source = through_a_file(secondary_capture(SpecificCharacterSet=character_set, PatientName=text))
+    report, images = objects_for([(source, score())])
+    for result in map(through_a_file, [report, *images]):
+        assert result.SpecificCharacterSet == character_set
+        assert str(result.PatientName) == text
+        assert result.PatientName.encode() == source.PatientName.encode()
+
+
+def test_without_a_set_the_bytes_go_out_as_they_came() -> None:
+    source = through_a_file(secondary_capture(PatientName="TËST^PATIENT"))
+    assert "SpecificCharacterSet" not in source
+    report, _ = objects_for([(source, score())])
+    assert "SpecificCharacterSet" not in report
+    assert "TËST^PATIENT".encode("latin-1") in encoded(report)
+
+
+def test_text_that_does_not_fit_is_written_in_utf_8() -> None:
+    source = secondary_capture(SpecificCharacterSet="ISO_IR 100", PatientName="TEST^PATIENT=試験^患者")
+    report, images = objects_for([(source, score())])
+    for result in map(through_a_file, [report, *images]):
+        assert result.SpecificCharacterSet == "ISO_IR 192"
+        assert str(result.PatientName) == "TEST^PATIENT=試験^患者"
+
+
+def test_an_unknown_set_becomes_utf_8() -> None:
+    source = secondary_capture()
+    source.SpecificCharacterSet = "ISO_IR 999"
+    report, _ = objects_for([(source, score())])
+    assert report.SpecificCharacterSet == "ISO_IR 192"
+
+
+def test_nested_text_is_written_anew_with_the_rest() -> None:
+    qualifier = pydicom.Dataset()
+    qualifier.PatientID, qualifier.IssuerOfPatientID, qualifier.TypeOfPatientID = (
+        "TEST-É",
+        "TEST SITÉ",
+        "TEXT",
+    )
+    source = secondary_capture(
+        SpecificCharacterSet="ISO_IR 100", OtherPatientIDsSequence=[qualifier], PatientName="TEST^PATIÉNT"
+    )
+    source = through_a_file(source)
+    source.PatientName = "TEST^試験"  # no longer fits, so everything moves to UTF-8
+    report, _ = objects_for([(source, score())])
+    again = through_a_file(report)
+    assert again.SpecificCharacterSet == "ISO_IR 192"
+    assert again.OtherPatientIDsSequence[0].PatientID == "TEST-É"
