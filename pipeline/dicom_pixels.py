@@ -1,0 +1,115 @@
+"""The pixels of a DICOM photograph as RGB: PS3.3 C.7.6.3 (Image Pixel Module), PS3.5 section 8 and annex A."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
+from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom.uid import UID, RLELossless
+
+from pipeline.codestream import DamagedCodestreamError, codestream_size
+from pipeline.colour_profile import to_srgb
+from pipeline.frame_size import check_frame_size
+from pipeline.rejection import UnscorablePhotographError
+from pipeline.result import Rejection, RejectionReason
+
+# Photometric Interpretation -> Samples per Pixel. The YBR kinds come out of the decoder as RGB.
+_COLOUR = {
+    "RGB": 3,
+    "YBR_FULL": 3,
+    "YBR_FULL_422": 3,
+    "YBR_ICT": 3,
+    "YBR_RCT": 3,
+    "PALETTE COLOR": 1,
+}
+
+
+def rgb_from_dataset(ds: Dataset) -> NDArray[np.uint8]:
+    """Return the single frame of `ds` as sRGB, (rows, columns, 3).
+
+    `ds` must have its file meta information (the transfer syntax is read from it). Raises
+    UnscorablePhotographError for anything that is not one readable colour frame of a usable size; its
+    message and detail hold no attribute values besides sizes and the Photometric Interpretation's kind.
+    """
+    try:
+        rows, columns = _check_description(ds)
+        _check_codestream(ds, rows, columns)
+        return _decoded(ds, rows, columns)
+    except UnscorablePhotographError:
+        raise
+    except DamagedCodestreamError as error:
+        raise _unreadable("The compressed picture is incomplete; send it again from its source.") from error
+    except Exception as error:  # pydicom and its decoders raise nearly anything on damaged data
+        raise _unreadable(
+            "The pixel data cannot be decoded: it is damaged, incomplete, or does not match the attributes that "
+            "describe it. Send it again from its source, or uncompressed."
+        ) from error
+
+
+def _check_description(ds: Dataset) -> tuple[int, int]:
+    """Check what the attributes state and return (rows, columns)."""
+    if "PixelData" not in ds or not ds["PixelData"].value:
+        raise _unreadable("The object holds no picture; send the photograph itself.")
+    rows, columns = int(ds.Rows), int(ds.Columns)
+    if int(ds.get("NumberOfFrames") or 1) != 1:
+        raise UnscorablePhotographError(
+            Rejection(
+                RejectionReason.NOT_A_SINGLE_FRAME,
+                "The object holds several frames; send one photograph per object.",
+                rows,
+                columns,
+            )
+        )
+    samples = _COLOUR.get(str(ds.PhotometricInterpretation))
+    if samples is None:
+        raise UnscorablePhotographError(
+            Rejection(
+                RejectionReason.UNSUPPORTED_COLOUR,
+                "The photograph is not in colour (greyscale), or its colours are coded in a way that is not read; "
+                "send the colour photograph as RGB or YBR.",
+                rows,
+                columns,
+            )
+        )
+    if int(ds.SamplesPerPixel) != samples or int(ds.BitsAllocated) not in (8, 16):
+        raise _unreadable("The attributes that describe the pixels contradict each other.", rows, columns)
+    check_frame_size(rows, columns)
+    return rows, columns
+
+
+def _check_codestream(ds: Dataset, rows: int, columns: int) -> None:
+    """Compare the size inside a compressed frame with the attributes: the decoder allocates what it finds."""
+    syntax = UID(ds.file_meta.TransferSyntaxUID)
+    if not syntax.is_compressed or not syntax.is_encapsulated or syntax == RLELossless:
+        return
+    if codestream_size(get_frame(ds.PixelData, 0, number_of_frames=1)) != (rows, columns):
+        raise _unreadable("The compressed picture has another size than Rows and Columns say.", rows, columns)
+
+
+def _decoded(ds: Dataset, rows: int, columns: int) -> NDArray[np.uint8]:
+    pixels = pixel_array(ds, raw=False)
+    if ds.PhotometricInterpretation == "PALETTE COLOR":
+        pixels = apply_color_lut(pixels, ds)
+        bits = 16 if pixels.max(initial=0) > 0xFF else 8  # some write 8-bit tables as 16-bit entries
+    else:
+        bits = int(ds.BitsStored) if pixels.dtype.itemsize > 1 else 8
+    if pixels.shape != (rows, columns, 3):
+        raise _unreadable("The decoded picture has another shape than its attributes say.", rows, columns)
+    rgb = _to_8_bits(pixels, bits)
+    profile = ds.get("ICCProfile")
+    return to_srgb(rgb, profile) if isinstance(profile, bytes) and profile else rgb
+
+
+def _to_8_bits(pixels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
+    if bits == 8:
+        return np.array(pixels, dtype=np.uint8, order="C")
+    scaled = np.clip(pixels, 0, (1 << bits) - 1).astype(np.float32) * np.float32(255 / ((1 << bits) - 1))
+    return np.rint(scaled).astype(np.uint8)
+
+
+def _unreadable(
+    detail: str, rows: int | None = None, columns: int | None = None
+) -> UnscorablePhotographError:
+    return UnscorablePhotographError(Rejection(RejectionReason.UNREADABLE_PIXELS, detail, rows, columns))
