@@ -89,7 +89,8 @@ class Delivery(_Section):
 
     first_retry_seconds: Seconds = 5.0
     max_retry_seconds: Seconds = 3600.0
-    max_attempts: Annotated[int, Field(ge=1)] = 20
+    # With these defaults a destination may be away for a weekend.
+    max_attempts: Annotated[int, Field(ge=1)] = 130
     timeout_seconds: Seconds = 30.0
 
     @model_validator(mode="after")

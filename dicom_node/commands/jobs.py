@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.workflow import system_database, workflow_states
+from dicom_node.workflow import FAILED, system_database, workflow_states
 from storage.database import connect, migrate, sessions
-from storage.deliveries import count_deliveries, dead, waiting
+from storage.deliveries import DEAD, DUE, PendingDelivery, count_deliveries, dead, waiting
 
 
 def jobs(
@@ -29,27 +28,22 @@ def jobs(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    console = Console(soft_wrap=True, highlight=False)
-    failed = _print_studies(console, settings)
-    given_up = _print_deliveries(console, settings)
+    failed = _print_studies(settings)
+    given_up = _print_deliveries(settings)
     if failed or given_up:
-        console.print("`facenorm retry --all` tries again what has failed.")
+        typer.echo("`facenorm retry --all` tries again what has failed.")
         raise typer.Exit(1)
 
 
-def _print_studies(console: Console, settings: Settings) -> bool:
+def _print_studies(settings: Settings) -> bool:
     path = system_database(settings.data.folder)
     states = workflow_states(path) if path.exists() else []
-    table = _table("state", "study : photographs : setup")
-    for identifier, state in states:
-        table.add_row(state.lower(), identifier)
-    console.print(f"Studies in the queue: {len(states)}")
-    if states:
-        console.print(table)
-    return any(state not in {"ENQUEUED", "PENDING", "DELAYED"} for _, state in states)
+    typer.echo(f"Studies in the queue: {len(states)}")
+    _print_rows([("STATE", "STUDY:PHOTOGRAPHS:SETUP"), *((state.lower(), name) for name, state in states)])
+    return any(state in FAILED for _, state in states)
 
 
-def _print_deliveries(console: Console, settings: Settings) -> bool:
+def _print_deliveries(settings: Settings) -> bool:
     engine = connect(settings.database_url)
     try:
         migrate(engine)
@@ -57,36 +51,28 @@ def _print_deliveries(console: Console, settings: Settings) -> bool:
             counts, due, given_up = count_deliveries(session), waiting(session), dead(session)
     finally:
         engine.dispose()
-    console.print("Deliveries: " + ", ".join(f"{number} {state}" for state, number in counts.items()))
-    table = _table("id", "state", "destination", "attempts", "next attempt", "last error", "SOP Instance UID")
-    for delivery in due:
-        when = delivery.due_at.isoformat(timespec="seconds")
-        table.add_row(
-            str(delivery.id),
-            "due",
-            delivery.destination,
-            str(delivery.attempts),
-            when,
-            delivery.error or "",
-            delivery.sop_instance_uid,
-        )
-    for delivery in given_up:
-        table.add_row(
-            str(delivery.id),
-            "dead",
-            delivery.destination,
-            str(delivery.attempts),
-            "",
-            delivery.error or "",
-            delivery.sop_instance_uid,
-        )
-    if due or given_up:
-        console.print(table)
+    typer.echo("Deliveries: " + ", ".join(f"{number} {state}" for state, number in counts.items()))
+    header = ("ID", "STATE", "DESTINATION", "ATTEMPTS", "NEXT ATTEMPT", "LAST ERROR", "SOP INSTANCE UID")
+    _print_rows([header, *map(partial(_row, DUE), due), *map(partial(_row, DEAD), given_up)])
     return bool(given_up)
 
 
-def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, no_wrap=True)
-    return table
+def _row(state: str, delivery: PendingDelivery) -> tuple[str, ...]:
+    return (
+        str(delivery.id),
+        state,
+        delivery.destination,
+        str(delivery.attempts),
+        delivery.due_at.isoformat(timespec="seconds") if state == DUE else "-",
+        delivery.error or "-",
+        delivery.sop_instance_uid,
+    )
+
+
+def _print_rows(rows: list[tuple[str, ...]]) -> None:
+    """Print a heading and what follows it in aligned columns, never cut: other programs read this."""
+    if len(rows) < 2:
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

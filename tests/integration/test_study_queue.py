@@ -1,0 +1,137 @@
+"""The durable queue on a real DBOS system database, in this process."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dicom_node.workflow import StudyQueue, forget_failed_workflows, system_database, workflow_states
+from storage.studies import OpenStudy
+from tests.integration.running_node import wait_until
+
+SECRET = "TEST^PATIENT"
+STUDY = OpenStudy("1.2", ("1.3", "1.4"))
+
+
+@contextmanager
+def _queue(
+    folder: Path,
+    score: Callable[[str], None],
+    report: Callable[[Sequence[str]], None] = lambda _: None,
+    *,
+    setup: str = "ab" * 32,
+) -> Iterator[StudyQueue]:
+    queue = StudyQueue(
+        system_database=system_database(folder),
+        setup_digest=setup,
+        score_photograph=score,
+        report_study=report,
+        retry_seconds=0.05,
+    )
+    queue.start()
+    try:
+        yield queue
+    finally:
+        queue.stop(seconds=1)
+
+
+def test_photographs_come_in_order_and_the_report_last(tmp_path: Path) -> None:
+    done: list[object] = []
+    with _queue(tmp_path, done.append, done.append) as queue:
+        queue.submit("w", STUDY)
+        wait_until(lambda: len(done) == 3, 20, "the workflow")
+        queue.submit("w", STUDY)
+        time.sleep(1.5)
+        assert queue.known(["w", "other"]) == {"w"}
+    assert done == ["1.3", "1.4", ["1.3", "1.4"]]
+
+
+def test_one_study_at_a_time(tmp_path: Path) -> None:
+    running, most = 0, 0
+    lock = threading.Lock()
+
+    def score(_: str) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.1)
+        with lock:
+            running -= 1
+
+    reports: list[Sequence[str]] = []
+    with _queue(tmp_path, score, reports.append) as queue:
+        for number in range(3):
+            queue.submit(f"w{number}", STUDY)
+        wait_until(lambda: len(reports) == 3, 30, "three workflows")
+    assert most == 1
+
+
+def test_a_step_that_fails_for_a_while_is_tried_again(tmp_path: Path) -> None:
+    calls: list[str] = []
+    reports: list[Sequence[str]] = []
+
+    def score(uid: str) -> None:
+        calls.append(uid)
+        if len(calls) < 3:
+            raise OSError("the disk is away")
+
+    with _queue(tmp_path, score, reports.append) as queue:
+        queue.submit("w", STUDY)
+        wait_until(lambda: reports, 20, "the report")
+        wait_until(lambda: not any(queue.depth().values()), 20, "the end of the workflow")
+    assert calls == ["1.3", "1.3", "1.3", "1.4"]
+
+
+def test_a_step_that_keeps_failing_fails_its_study_until_someone_retries(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    calls: list[str] = []
+    broken = True
+
+    def score(uid: str) -> None:
+        calls.append(uid)
+        if broken:
+            raise ValueError(SECRET)
+
+    reports: list[Sequence[str]] = []
+    with caplog.at_level(logging.DEBUG), _queue(tmp_path, score, reports.append) as queue:
+        queue.submit("w", STUDY)
+        wait_until(lambda: queue.depth()["ERROR"], 20, "the failure")
+        assert calls == ["1.3"] * 3
+        assert workflow_states(system_database(tmp_path)) == [("w", "ERROR")]
+        broken = False
+        assert forget_failed_workflows(system_database(tmp_path)) == ["w"]
+        assert queue.known(["w"]) == set()
+        queue.submit("w", STUDY)
+        wait_until(lambda: reports, 20, "the report")
+    captured = capfd.readouterr()
+    assert SECRET not in captured.out + captured.err
+    assert not [name for name in tmp_path.glob("dbos*") if SECRET.encode() in name.read_bytes()]
+    assert "console.dbos.dev" not in captured.out + captured.err
+
+
+def test_what_another_setup_left_is_dropped_for_the_sweep_to_submit_anew(tmp_path: Path) -> None:
+    release = threading.Event()
+    begun: list[str] = []
+
+    def hang(uid: str) -> None:
+        begun.append(uid)
+        release.wait(30)
+
+    try:
+        with _queue(tmp_path, hang) as queue:
+            queue.submit("running", STUDY)
+            queue.submit("waiting", STUDY)
+            wait_until(lambda: begun, 20, "the first step")
+            assert queue.stop(seconds=1) is False
+        with _queue(tmp_path, begun.append, setup="cd" * 32) as queue:
+            assert queue.known(["running", "waiting"]) == set()
+    finally:
+        release.set()

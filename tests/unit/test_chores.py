@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import threading
+import time
+
+from dicom_node.chores import Chores
+
+
+def test_a_chore_that_raises_is_counted_and_runs_again() -> None:
+    turns = threading.Semaphore(0)
+
+    def fail() -> None:
+        turns.release()
+        raise OSError("the disk is away")
+
+    chores = Chores({"sweep": (0.05, fail)})
+    chores.start()
+    for _ in range(3):
+        assert turns.acquire(timeout=10)
+    assert chores.stop(seconds=5)
+    assert chores.failures == {("sweep", "OSError"): chores.failures["sweep", "OSError"]}
+    assert chores.failures["sweep", "OSError"] >= 3
+
+
+def test_a_long_chore_never_overlaps_with_itself_and_holds_up_no_other() -> None:
+    running, most = 0, 0
+    others = threading.Semaphore(0)
+    release = threading.Event()
+
+    def long() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        release.wait(10)
+        running -= 1
+
+    chores = Chores({"long": (0.05, long), "other": (0.05, others.release)})
+    chores.start()
+    for _ in range(5):
+        assert others.acquire(timeout=10)
+    assert (running, most) == (1, 1)
+    began = time.monotonic()
+    assert not chores.stop(seconds=0.2)
+    assert time.monotonic() - began < 5
+    release.set()
+    assert chores.stop(seconds=10)
+    assert most == 1

@@ -1,0 +1,85 @@
+"""`facenorm jobs` and `facenorm retry` on a database without a node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dicom_node.cli import app
+from storage.deliveries import dead, mark_dead, mark_failed, waiting
+from tests.unit.rows import NOON, add_object, database
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "facenorm.toml"
+    path.write_text(f'[data]\nfolder = "{tmp_path}"\n')
+    return path
+
+
+def _run(config: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments, "--config", str(config)])
+
+
+def _dead_and_due(folder: Path) -> tuple[int, int]:
+    """Make one dead and one failed delivery; return their ids."""
+    sessions = database(folder)
+    with sessions.begin() as session:
+        add_object(session, "1.1", ["PACS"])
+        add_object(session, "1.2", ["PACS"])
+    with sessions.begin() as session:
+        first, second = waiting(session)
+        mark_dead(session, first.id, error="status_C000")
+        mark_failed(session, second.id, error="no_association", next_due=NOON)
+    return first.id, second.id
+
+
+def test_jobs_of_an_empty_node(config: Path) -> None:
+    result = _run(config, "jobs")
+    assert result.exit_code == 0, result.output
+    assert result.output == "Studies in the queue: 0\nDeliveries: 0 due, 0 delivered, 0 dead\n"
+
+
+def test_jobs_names_what_waits_and_what_was_given_up(config: Path, tmp_path: Path) -> None:
+    first, second = _dead_and_due(tmp_path)
+    result = _run(config, "jobs")
+    assert result.exit_code == 1
+    rows = [line.split() for line in result.output.splitlines()]
+    assert [str(second), "due", "PACS", "1", NOON.isoformat(), "no_association", "1.2"] in rows
+    assert [str(first), "dead", "PACS", "1", "-", "status_C000", "1.1"] in rows
+    assert "facenorm retry --all" in result.output
+
+
+def test_retry_by_id_leaves_what_is_not_dead_alone(config: Path, tmp_path: Path) -> None:
+    first, second = _dead_and_due(tmp_path)
+    result = _run(config, "retry", str(first), str(second))
+    assert result.exit_code == 1
+    assert f"left alone: {second}" in result.output
+    with database(tmp_path)() as session:
+        assert [(d.id, d.attempts) for d in waiting(session)] == [(first, 0), (second, 1)]
+
+
+def test_retry_all(config: Path, tmp_path: Path) -> None:
+    _dead_and_due(tmp_path)
+    result = _run(config, "retry", "--all")
+    assert (result.exit_code, result.output) == (
+        0,
+        "1 deliveries are due again.\n0 studies will be scored again.\n",
+    )
+    with database(tmp_path)() as session:
+        assert dead(session) == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["--all", "3"]])
+def test_retry_wants_ids_or_all(config: Path, arguments: list[str]) -> None:
+    assert _run(config, "retry", *arguments).exit_code == 2
+
+
+def test_wrong_settings_are_wrong_usage(config: Path) -> None:
+    config.write_text("[data]\nfolde = 1\n")
+    for command in (["jobs"], ["retry", "--all"]):
+        result = _run(config, *command)
+        assert result.exit_code == 2
+        assert "data.folde" in result.output

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from dicom_node.status import Check, StatusServer, build_app
+
+
+@contextmanager
+def _server(**checks: Check) -> Iterator[tuple[StatusServer, CollectorRegistry]]:
+    registry = CollectorRegistry()
+    server = StatusServer(build_app(registry, checks), host="127.0.0.1", port=0)
+    server.start()
+    try:
+        yield server, registry
+    finally:
+        server.stop()
+
+
+def _get(server: StatusServer, path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{server.port}{path}", timeout=5, trust_env=False)
+
+
+def test_ready_when_every_check_passes() -> None:
+    with _server(receiver=lambda: None, scorer=lambda: None) as (server, _):
+        answer = _get(server, "/health")
+    assert (answer.status_code, answer.json()) == (200, {"live": True, "ready": True, "reasons": {}})
+
+
+def test_not_ready_names_the_reasons_and_never_their_data() -> None:
+    def broken() -> str | None:
+        raise OSError("TEST^PATIENT")
+
+    with _server(receiver=lambda: None, database=broken, scorer=lambda: "loading") as (server, _):
+        answer = _get(server, "/health")
+        live = _get(server, "/health/live")
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "live": True,
+        "ready": False,
+        "reasons": {"database": "OSError", "scorer": "loading"},
+    }
+    assert live.status_code == 200
+
+
+def test_metrics_come_from_the_registry_that_was_passed_in() -> None:
+    with _server() as (server, registry):
+        Counter("ours", "of this test", registry=registry).inc(3)
+        answer = _get(server, "/metrics")
+    assert "ours_total 3.0" in answer.text
+    assert "python_gc" not in answer.text
+
+
+def test_a_taken_port_raises_and_a_stopped_server_frees_it() -> None:
+    with _server() as (server, registry):
+        with pytest.raises(OSError, match="in use"):
+            StatusServer(build_app(registry, {}), host="127.0.0.1", port=server.port)
+        _get(server, "/health")
+    again = StatusServer(build_app(CollectorRegistry(), {}), host="127.0.0.1", port=server.port)
+    again.stop()
