@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 
 def to_srgb(rgb: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
-    """Return `rgb` (rows, columns, 3) converted from the ICC `profile`; unchanged where that is sRGB or unusable."""
+    """Return `rgb` (rows, columns, 3) converted from `profile`; unchanged where that is sRGB or unusable."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "srgb" in ImageCms.getProfileDescription(source).lower():

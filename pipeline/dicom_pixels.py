@@ -1,4 +1,4 @@
-"""The pixels of a DICOM photograph as RGB: PS3.3 C.7.6.3 (Image Pixel Module), PS3.5 section 8 and annex A."""
+"""The pixels of a DICOM photograph as RGB: PS3.3 C.7.6.3 (Image Pixel Module), PS3.5 section 8, annex A."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.pixels import apply_color_lut, pixel_array
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, RLELossless
 
 from pipeline.codestream import DamagedCodestreamError, codestream_size
@@ -43,8 +44,8 @@ def rgb_from_dataset(ds: Dataset) -> NDArray[np.uint8]:
         raise _unreadable("The compressed picture is incomplete; send it again from its source.") from error
     except Exception as error:  # pydicom and its decoders raise nearly anything on damaged data
         raise _unreadable(
-            "The pixel data cannot be decoded: it is damaged, incomplete, or does not match the attributes that "
-            "describe it. Send it again from its source, or uncompressed."
+            "The pixel data cannot be decoded: it is damaged, incomplete, or does not match the attributes "
+            "that describe it. Send it again from its source, or uncompressed."
         ) from error
 
 
@@ -67,14 +68,16 @@ def _check_description(ds: Dataset) -> tuple[int, int]:
         raise UnscorablePhotographError(
             Rejection(
                 RejectionReason.UNSUPPORTED_COLOUR,
-                "The photograph is not in colour (greyscale), or its colours are coded in a way that is not read; "
+                "The photograph is greyscale, or its colours are coded in a way that is not read; "
                 "send the colour photograph as RGB or YBR.",
                 rows,
                 columns,
             )
         )
     if int(ds.SamplesPerPixel) != samples or int(ds.BitsAllocated) not in (8, 16):
-        raise _unreadable("The attributes that describe the pixels contradict each other.", rows, columns)
+        raise _unreadable(
+            "The attributes that describe the pixels contradict each other; send it again.", rows, columns
+        )
     check_frame_size(rows, columns)
     return rows, columns
 
@@ -85,7 +88,9 @@ def _check_codestream(ds: Dataset, rows: int, columns: int) -> None:
     if not syntax.is_compressed or not syntax.is_encapsulated or syntax == RLELossless:
         return
     if codestream_size(get_frame(ds.PixelData, 0, number_of_frames=1)) != (rows, columns):
-        raise _unreadable("The compressed picture has another size than Rows and Columns say.", rows, columns)
+        raise _unreadable(
+            "The compressed picture has another size than Rows and Columns say; send it again.", rows, columns
+        )
 
 
 def _decoded(ds: Dataset, rows: int, columns: int) -> NDArray[np.uint8]:
@@ -96,7 +101,9 @@ def _decoded(ds: Dataset, rows: int, columns: int) -> NDArray[np.uint8]:
     else:
         bits = int(ds.BitsStored) if pixels.dtype.itemsize > 1 else 8
     if pixels.shape != (rows, columns, 3):
-        raise _unreadable("The decoded picture has another shape than its attributes say.", rows, columns)
+        raise _unreadable(
+            "The decoded picture has another shape than its attributes say; send it again.", rows, columns
+        )
     rgb = _to_8_bits(pixels, bits)
     profile = ds.get("ICCProfile")
     return to_srgb(rgb, profile) if isinstance(profile, bytes) and profile else rgb
@@ -106,7 +113,8 @@ def _to_8_bits(pixels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:
     if bits == 8:
         return np.array(pixels, dtype=np.uint8, order="C")
     scaled = np.clip(pixels, 0, (1 << bits) - 1).astype(np.float32) * np.float32(255 / ((1 << bits) - 1))
-    return np.rint(scaled).astype(np.uint8)
+    result: NDArray[np.uint8] = np.rint(scaled).astype(np.uint8)
+    return result
 
 
 def _unreadable(

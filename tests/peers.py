@@ -32,9 +32,13 @@ PACKAGES = {
     **dict.fromkeys(
         (
             "dcmcjpeg",
+            "dcmcjpls",
             "dcmconv",
+            "dcmcrle",
+            "dcmdjpeg",
             "dcmdump",
             "dcmodify",
+            "dcmquant",
             "dcmsend",
             "dsr2html",
             "dsrdump",

@@ -1,0 +1,223 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.pixels import convert_color_space
+
+from pipeline.codestream import DamagedCodestreamError, codestream_size
+from pipeline.photograph import read_photograph, rgb_from_dataset
+from pipeline.rejection import UnscorablePhotographError
+from pipeline.result import Rejection, RejectionReason
+from tests.pictures import COLUMNS, ENCODED, ROWS, known_rgb, native_dataset, write_native
+
+
+def rejection_of(ds: Dataset) -> Rejection:
+    with pytest.raises(UnscorablePhotographError) as caught:
+        rgb_from_dataset(ds)
+    for value in ("TEST", "PATIENT", str(ds.SOPInstanceUID)):
+        assert value not in caught.value.rejection.detail
+    return caught.value.rejection
+
+
+def encoded_dataset(name: str, folder: Path) -> Dataset:
+    encode, _ = ENCODED[name]
+    return pydicom.dcmread(encode(folder))
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_what_others_encoded_comes_back(tmp_path: Path, name: str) -> None:
+    encode, tolerance = ENCODED[name]
+    rgb = read_photograph(encode(tmp_path))
+    assert rgb.shape == (ROWS, COLUMNS, 3)
+    assert rgb.dtype == np.uint8
+    assert rgb.flags.c_contiguous
+    assert np.abs(rgb.astype(np.int16) - known_rgb()).mean() <= tolerance
+
+
+def test_the_encoders_cover_what_they_should(tmp_path: Path) -> None:
+    covered = set()
+    for index, name in enumerate(ENCODED):
+        folder = tmp_path / str(index)
+        folder.mkdir()
+        ds = encoded_dataset(name, folder)
+        covered.add(
+            (ds.PhotometricInterpretation, ds.get("PlanarConfiguration"), ds.file_meta.TransferSyntaxUID)
+        )
+    assert {"RGB", "YBR_FULL", "YBR_FULL_422", "PALETTE COLOR"} <= {
+        photometric for photometric, _, _ in covered
+    }
+    assert {("RGB", 1), ("YBR_FULL", 1)} <= {(photometric, planar) for photometric, planar, _ in covered}
+    assert len({syntax for _, _, syntax in covered}) >= 12
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+@pytest.mark.parametrize(("bits", "scale"), [(16, 257), (12, 16)])
+def test_16_bits_are_scaled(planar: int, bits: int, scale: int) -> None:
+    pixels = known_rgb().astype(np.uint16) * scale
+    stored = np.ascontiguousarray(pixels.transpose(2, 0, 1)) if planar else pixels
+    rgb = rgb_from_dataset(native_dataset(stored, planar=planar, bits=bits))
+    assert np.abs(rgb.astype(np.int16) - known_rgb()).max() <= 1
+
+
+def test_native_ybr_full_422() -> None:
+    """PS3.3 C.7.6.3.1.2: Y1 Y2 Cb Cr for each pair of pixels."""
+    ybr = convert_color_space(known_rgb(), "RGB", "YBR_FULL")
+    packed = np.stack((ybr[:, ::2, 0], ybr[:, 1::2, 0], ybr[:, ::2, 1], ybr[:, ::2, 2]), axis=-1)
+    ds = native_dataset(known_rgb(), "YBR_FULL_422")
+    ds.PixelData = packed.tobytes()
+    assert np.abs(rgb_from_dataset(ds).astype(np.int16) - known_rgb()).mean() < 1.5
+
+
+@pytest.mark.parametrize("gain", [1, 257])
+def test_palettes_of_16_bits(gain: int) -> None:
+    levels = np.arange(256, dtype=np.uint16)
+    ds = native_dataset(known_rgb()[..., 0], "PALETTE COLOR")
+    for colour, table in (("Red", levels), ("Green", levels[::-1]), ("Blue", levels // 2)):
+        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
+        setattr(ds, f"{colour}PaletteColorLookupTableData", (table * gain).astype("<u2").tobytes())
+    rgb = rgb_from_dataset(ds).astype(np.int16)
+    index = known_rgb()[..., 0].astype(np.int16)
+    expected = np.stack((index, 255 - index, index // 2), axis=-1)
+    assert np.abs(rgb - expected).max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore:.*JFIF.*:UserWarning")
+def test_a_jpeg_wrongly_called_rgb_keeps_its_colours(tmp_path: Path) -> None:
+    ds = encoded_dataset("dcmtk baseline 444", tmp_path)
+    ds.PhotometricInterpretation = "RGB"
+    assert b"JFIF" in ds.PixelData[:200]
+    assert np.abs(rgb_from_dataset(ds).astype(np.int16) - known_rgb()).mean() < 1
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_greyscale_is_rejected(photometric: str) -> None:
+    rejection = rejection_of(native_dataset(known_rgb()[..., 0].copy(), photometric))
+    assert rejection.reason is RejectionReason.UNSUPPORTED_COLOUR
+    assert "greyscale" in rejection.detail
+    assert (rejection.rows, rejection.columns) == (ROWS, COLUMNS)
+
+
+def test_several_frames_are_rejected() -> None:
+    ds = native_dataset(known_rgb())
+    ds.NumberOfFrames = 2
+    ds.PixelData *= 2
+    assert rejection_of(ds).reason is RejectionReason.NOT_A_SINGLE_FRAME
+    ds = native_dataset(known_rgb())
+    ds.NumberOfFrames = 1
+    assert rgb_from_dataset(ds).shape == (ROWS, COLUMNS, 3)
+
+
+def _without(keyword: str) -> Callable[[Dataset], None]:
+    return lambda ds: delattr(ds, keyword)
+
+
+def _with(keyword: str, value: object) -> Callable[[Dataset], None]:
+    return lambda ds: setattr(ds, keyword, value)
+
+
+DAMAGES: dict[str, Callable[[Dataset], None]] = {
+    "no pixels": _without("PixelData"),
+    "empty pixels": _with("PixelData", b""),
+    "no rows": _without("Rows"),
+    "no photometric interpretation": _without("PhotometricInterpretation"),
+    "no transfer syntax": lambda ds: delattr(ds.file_meta, "TransferSyntaxUID"),
+    "unknown transfer syntax": lambda ds: setattr(ds.file_meta, "TransferSyntaxUID", "1.2.3.4"),
+    "video": lambda ds: setattr(ds.file_meta, "TransferSyntaxUID", "1.2.840.10008.1.2.4.102"),
+    "too few bytes": lambda ds: setattr(ds, "PixelData", ds.PixelData[:-1000]),
+    "more rows than bytes": _with("Rows", 2 * ROWS),
+    "no rows at all": _with("Rows", 0),
+    "huge": lambda ds: (setattr(ds, "Rows", 65535), setattr(ds, "Columns", 65535)),  # type: ignore[func-returns-value]
+    "one sample": _with("SamplesPerPixel", 1),
+    "four samples": _with("SamplesPerPixel", 4),
+    "one bit": _with("BitsAllocated", 1),
+    "more bits stored than allocated": _with("BitsStored", 12),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_pixels_that_cannot_be_read_are_rejected(damage: str) -> None:
+    ds = native_dataset(known_rgb())
+    DAMAGES[damage](ds)
+    rejection = rejection_of(ds)
+    assert rejection.reason is RejectionReason.UNREADABLE_PIXELS
+    assert "send" in rejection.detail.lower(), "a rejection says what to do (send ...)"
+
+
+def test_a_small_photograph_is_rejected() -> None:
+    rejection = rejection_of(native_dataset(known_rgb(300, 250)))
+    assert rejection.reason is RejectionReason.FACE_TOO_SMALL
+    assert (rejection.rows, rejection.columns) == (300, 250)
+
+
+COMPRESSED = ["dcmtk baseline 422", "dcmtk lossless sv1", "dcmtk jpeg-ls", "gdcm jpeg 2000"]
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_the_codestream_states_its_size(tmp_path: Path, name: str) -> None:
+    frame = get_frame(encoded_dataset(name, tmp_path).PixelData, 0, number_of_frames=1)
+    assert codestream_size(frame) == (ROWS, COLUMNS)
+    for size in range(0, len(frame) - 4, 97):
+        with pytest.raises(DamagedCodestreamError):
+            codestream_size(frame[:size])
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_a_cut_codestream_in_a_whole_object_is_rejected(tmp_path: Path, name: str) -> None:
+    ds = encoded_dataset(name, tmp_path)
+    frame = get_frame(ds.PixelData, 0, number_of_frames=1)
+    ds.PixelData = encapsulate([frame[: len(frame) // 2]])
+    rejection = rejection_of(ds)
+    assert rejection.reason is RejectionReason.UNREADABLE_PIXELS
+    assert "incomplete" in rejection.detail
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_a_codestream_of_another_size_is_never_decoded(tmp_path: Path, name: str) -> None:
+    ds = encoded_dataset(name, tmp_path)
+    ds.Rows = ROWS - 1
+    rejection = rejection_of(ds)
+    assert rejection.reason is RejectionReason.UNREADABLE_PIXELS
+    assert "another size" in rejection.detail
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    contents = {
+        "native": write_native(
+            tmp_path_factory.mktemp("n") / "n.dcm", native_dataset(known_rgb())
+        ).read_bytes()
+    }
+    for name in (*COMPRESSED, "dcmtk rle", "dcmtk palette 8"):
+        contents[name] = ENCODED[name][0](tmp_path_factory.mktemp("e")).read_bytes()
+    return contents
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom warns of much that is damaged; what counts is what comes back
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_files_only_ever_raise_a_rejection(
+    files: dict[str, bytes], tmp_path: Path, data: st.DataObject
+) -> None:
+    contents = bytearray(files[data.draw(st.sampled_from(sorted(files)))])
+    cut = data.draw(st.booleans())
+    if cut:
+        contents = contents[: data.draw(st.integers(0, len(contents) - 200))]
+    else:
+        reach = data.draw(st.sampled_from([1500, len(contents) - 1]))
+        for _ in range(data.draw(st.integers(1, 6))):
+            contents[data.draw(st.integers(132, reach))] = data.draw(st.integers(0, 255))
+    (tmp_path / "x.dcm").write_bytes(contents)
+    try:
+        rgb = read_photograph(tmp_path / "x.dcm")
+    except UnscorablePhotographError as error:
+        assert error.rejection.detail
+    else:
+        assert not cut, "a truncated file was taken for a whole one"
+        assert rgb.dtype == np.uint8
+        assert rgb.ndim == 3
