@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,8 @@ def test_a_step_that_keeps_failing_fails_its_study_until_someone_retries(
         wait_until(lambda: queue.depth()["ERROR"], 20, "the failure")
         assert calls == ["1.3"] * 3
         assert workflow_states(system_database(tmp_path)) == [("w", "ERROR")]
+        assert b"ValueError" in _everything_stored(system_database(tmp_path))
+        assert SECRET.encode() not in _everything_stored(system_database(tmp_path))
         broken = False
         assert forget_failed_workflows(system_database(tmp_path)) == ["w"]
         assert queue.known(["w"]) == set()
@@ -113,8 +117,20 @@ def test_a_step_that_keeps_failing_fails_its_study_until_someone_retries(
         wait_until(lambda: reports, 20, "the report")
     captured = capfd.readouterr()
     assert SECRET not in captured.out + captured.err
-    assert not [name for name in tmp_path.glob("dbos*") if SECRET.encode() in name.read_bytes()]
     assert "console.dbos.dev" not in captured.out + captured.err
+
+
+def _everything_stored(path: Path) -> bytes:
+    """Return every value in the SQLite file, those in base64 decoded as well."""
+    values = []
+    with closing(sqlite3.connect(path)) as database:
+        tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            for row in database.execute(f"SELECT * FROM {table}"):
+                values += [str(value).encode() for value in row]
+    # DBOS pickles what it stores and writes it in base64.
+    pickles = [base64.b64decode(value) for value in values if len(value) > 16 and len(value) % 4 == 0]
+    return b"\n".join(values + pickles)
 
 
 def test_what_another_setup_left_is_dropped_for_the_sweep_to_submit_anew(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from storage.deliveries import (
     count_deliveries,
     dead,
     due,
+    mark_dead,
     mark_delivered,
-    mark_failed,
     revive,
     waiting,
 )
@@ -185,5 +185,5 @@ def test_a_late_failure_does_not_bring_back_what_was_delivered(tmp_path: Path) -
     with sessions.begin() as session:
         (delivery,) = waiting(session)
         mark_delivered(session, delivery.id, now=NOON)
-        mark_failed(session, delivery.id, error="no_association", next_due=NOON)
+        mark_dead(session, delivery.id, error="no_association")
     assert _counts(sessions) == {"due": 0, "delivered": 1, "dead": 0}
