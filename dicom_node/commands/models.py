@@ -52,7 +52,9 @@ def fetch(
             try:
                 fetched = fetch_entry(entry, cache, archives=archives, progress=_row(bar, entry))
             except (FetchError, OSError) as error:
-                console.print(f"{entry.name}: {error}", style="red", markup=False, highlight=False)
+                console.print(
+                    f"{entry.name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+                )
                 raise typer.Exit(1) from error
             said = f"fetched. Licence: {entry.licence}. {entry.licence_notes}" if fetched else "already here"
             console.print(f"{entry.name}: {said}", soft_wrap=True, highlight=False)
