@@ -114,6 +114,7 @@ _ENTRIES = (
         ),
         source="S. Belousov, MobileStyleGAN, arXiv:2104.04767; PyPI package random-face",
         convert=convert_generator,
+        conversion=2,
     ),
     CatalogEntry(
         name=LPIPS_TRUNKS,

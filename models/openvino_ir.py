@@ -135,6 +135,30 @@ def _named(graph: _Graph, name: str) -> str:
     return next(i for i in graph.layers if graph.name(i) == name)
 
 
+def _in_blocks(tensors: dict[str, Array]) -> dict[str, Array]:
+    """Order channels before a wavelet as LL, LH, HL, HH blocks, and give its factor 1/2 to the weights.
+
+    The graph holds LL first and then the three detail bands channel by channel, which would cost a
+    copy at every level.
+    """
+    for n in range(7):
+        up, before = f"layers.{n}.up.style", "conv1" if n == 0 else f"layers.{n - 1}.conv2"
+        order = _block_order(len(tensors[f"{up}.bias"]))
+        for name in (f"{before}.kernel", f"{before}.bias"):
+            tensors[name] = tensors[name][order]
+        for name in (f"{up}.weight", f"{up}.bias"):
+            tensors[name] = np.float32(0.5) * tensors[name][order]
+    order = _block_order(len(tensors["to_img.bias"]))
+    for name in ("to_img.weight", "to_img.bias"):
+        tensors[name] = np.float32(0.5) * tensors[name][order]
+    return tensors
+
+
+def _block_order(channels: int) -> NDArray[np.int64]:
+    c = channels // 4
+    return np.concatenate([np.arange(c)] + [c + band + 3 * np.arange(c) for band in range(3)])
+
+
 def convert_generator(members: Mapping[str, bytes]) -> dict[str, bytes]:
     """Turn the four files of the package into one safetensors file.
 
@@ -146,6 +170,6 @@ def convert_generator(members: Mapping[str, bytes]) -> dict[str, bytes]:
     tensors = _mapping(mapping) | {
         (k.replace("layers.6.to_img", "to_img")): v for k, v in _modulations(synthesis).items()
     }
-    tensors |= _convolutions(synthesis)
+    tensors = _in_blocks(tensors | _convolutions(synthesis))
     contiguous = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
     return {"generator.safetensors": save(contiguous, metadata={"architecture": "mobilestylegan"})}
