@@ -11,8 +11,10 @@ from functools import partial
 from random import Random
 
 import structlog
+from alembic.util import CommandError
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.chores import Chores
@@ -136,9 +138,17 @@ class Node:
             raise NodeError(str(error)) from None
         except OSError as error:
             raise NodeError(f"the data folder {settings.data.folder}: {error.strerror}") from None
-        engine = connect(settings.database_url)
-        self._stopping.callback(engine.dispose)
-        migrate(engine)
+        try:
+            engine = connect(settings.database_url)
+            self._stopping.callback(engine.dispose)
+            migrate(engine)
+        except CommandError:
+            raise NodeError("the database is of a newer facenorm; run that version") from None
+        except (SQLAlchemyError, ValueError, ImportError) as error:
+            # Their texts may hold the URL, and with it a password.
+            raise NodeError(
+                f"the database cannot be used ({type(error).__name__}); check data.database_url"
+            ) from None
         return _Core(engine, sessions(engine), InstanceStore(settings.data.folder))
 
     def _start_status(self) -> StatusServer:

@@ -90,7 +90,7 @@ class Receiver:
         )
         _log.info("receiver started", ae_title=node.ae_title, host=node.host, port=self.port)
         if not self._settings.senders:
-            _log.warning("nobody may send: add a [[senders]] entry for every application that may")
+            _log.warning("nobody may send: no senders are configured")
 
     def stop(self) -> None:
         """Stop listening, give running associations a few seconds to end, then abort them."""

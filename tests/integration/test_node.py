@@ -234,5 +234,17 @@ def test_a_taken_port_is_named(tmp_path: Path, section: str) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize("url", ["mysql://u:hunter2@h/x", "postgresql://u:hunter2@127.0.0.1:1/x", "hunter2"])
+def test_a_useless_database_ends_it_without_telling_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("FACENORM_DATA__DATABASE_URL", url)
+    refused = _serve(NodeUnderTest(folder=tmp_path, destination_port=1))
+    assert refused.returncode == 1
+    assert "check data.database_url" in refused.stderr
+    assert "hunter2" not in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def _serve(node: NodeUnderTest) -> subprocess.CompletedProcess[str]:
     return subprocess.run(node.command(seconds=0), capture_output=True, text=True, timeout=60, check=False)
