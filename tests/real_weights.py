@@ -1,4 +1,4 @@
-"""The fetched weights, loaded once per session; a missing file says how to get it (`facenorm models fetch`)."""
+"""The fetched weights, loaded once per session; where a file is missing: `facenorm models fetch`."""
 
 from __future__ import annotations
 
