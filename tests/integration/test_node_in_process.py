@@ -1,0 +1,43 @@
+"""The node as the demo and other tests use it: in this process, one after the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dicom_node.node import Node, NodeError
+from dicom_node.settings import Data, Settings, Status
+from dicom_node.settings import Node as NodeSettings
+from tests.peers import LOOPBACK, run_tool
+from tests.small_scorer import SmallScorer
+
+
+def _settings(folder: Path) -> Settings:
+    return Settings(node=NodeSettings(port=0), data=Data(folder=folder), status=Status(port=0))
+
+
+def test_nodes_start_and_stop_one_after_the_other(tmp_path: Path) -> None:
+    for _ in range(2):
+        node = Node(_settings(tmp_path), scorer_factory=lambda: SmallScorer(tmp_path / "log"))
+        node.start()
+        health = httpx.get(f"http://{LOOPBACK}:{node.status_port}/health", timeout=5, trust_env=False)
+        refused = run_tool("echoscu", "-aec", "FACENORM", LOOPBACK, str(node.port), check=False)
+        assert node.stop()
+        assert (health.status_code, health.json()["reasons"]) == (200, {})
+        assert refused.returncode != 0  # nobody may call where no senders are configured
+
+
+def test_a_scorer_that_cannot_be_made_leaves_nothing_running(tmp_path: Path) -> None:
+    def fail() -> SmallScorer:
+        raise NodeError("the weights are missing")
+
+    with pytest.raises(NodeError, match="weights"):
+        Node(_settings(tmp_path), scorer_factory=fail).start()
+    # The folder's lock is free again.
+    node = Node(_settings(tmp_path), scorer_factory=lambda: SmallScorer(tmp_path / "log"))
+    node.start()
+    with pytest.raises(NodeError, match="another node"):
+        Node(_settings(tmp_path), scorer_factory=fail).start()
+    assert node.stop()
