@@ -14,6 +14,7 @@ from pynetdicom.dsutils import encode_file_meta
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.logs import innermost
 from dicom_node.received_dataset import Identification, UnusableDatasetError, identify, is_uid
 from reports.equipment import IMPLEMENTATION_CLASS_UID
 from storage.instances import InstanceStore
@@ -106,8 +107,8 @@ class Reception:
                 calling_ae_title=request.calling_ae_title,
                 size_bytes=len(request.file),
             )
-        except Exception:
-            _log.exception("c-store failed")
+        except Exception as error:
+            _log_failure("c-store failed", error)
             status = Status.PROCESSING_FAILURE
         return int(status)
 
@@ -117,12 +118,12 @@ class Reception:
                 _log.error("disk nearly full: photographs are refused")
                 return Status.OUT_OF_RESOURCES
             return self._take(request)
-        except OSError:
-            _log.exception("data folder failed")
+        except OSError as error:
+            _log_failure("data folder failed", error)
             return Status.OUT_OF_RESOURCES
-        except SQLAlchemyError:
+        except SQLAlchemyError as error:
             # Whether it committed is unknown, so the file stays: a repetition finds it, or finds it recorded.
-            _log.exception("database failed")
+            _log_failure("database failed", error)
             return Status.PROCESSING_FAILURE
 
     def _take(self, request: _Request) -> Status:
@@ -159,6 +160,11 @@ class Reception:
         self._store.write("quarantine", hashlib.sha256(request.file).hexdigest(), request.file)
         record_event(self._sessions, "quarantined", request.received(None), why)
         return status
+
+
+def _log_failure(event: str, error: Exception) -> None:
+    # Not the exception itself: without `configure_logs`, structlog prints all local variables with it.
+    _log.error(event, error=type(error).__name__, where=innermost(error.__traceback__))
 
 
 def _request(event: Any, now: datetime) -> _Request:  # noqa: ANN401 -- pynetdicom is untyped
