@@ -48,6 +48,8 @@ def main() -> None:
         HERE / "generator_reference.npz",
         z=z,
         w=w,
+        offset=OFFSET,
+        stride=STRIDE,
         sample=pictures[:, :, OFFSET::STRIDE, OFFSET::STRIDE],
         mean=pictures.mean((2, 3), dtype=np.float64),
         std=pictures.std((2, 3), dtype=np.float64),
