@@ -1,0 +1,166 @@
+"""`facenorm score PHOTO...`: score photographs without a service."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dicom_node.logs import configure_logs
+from dicom_node.picture_folder import PictureFolder
+from dicom_node.score_output import ScoredFile, as_table
+from dicom_node.score_output import as_json as json_object
+from dicom_node.settings import Settings, SettingsError, load_settings
+from pipeline.result import Rejection, Scored
+
+if TYPE_CHECKING:
+    from pipeline.scoring import PhotographScorer
+
+_REJECTED, _UNUSABLE = 1, 2
+
+
+class _UnusableError(Exception):
+    """The photographs cannot be scored as asked; the text says why and holds no patient data."""
+
+
+def score(
+    photographs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PHOTO", exists=True, dir_okay=False, readable=True, help="JPEG, PNG or DICOM files."
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
+    output_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Write each face here as PNG files: aligned, masked, normalized, difference.",
+        ),
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="fast, reference or another of the card.")] = None,
+    generator: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A name, or a .safetensors file with its card.")
+    ] = None,
+    regressor: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A regressor in the place of the generator's own.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of the optimisation.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
+    ] = None,
+) -> None:
+    """Score photographs from 1 (most deformed) to 7 (most normal).
+
+    Exit status 0 when every photograph was scored, 1 when some were rejected, 2 for wrong usage. What no
+    option says comes from section [scoring] of the settings.
+    """
+    given = {
+        "profile": profile,
+        "generator": generator,
+        "regressor": regressor,
+        "device": device,
+        "seed": seed,
+    }
+    try:
+        settings = load_settings(config)
+        configure_logs(settings)
+        folder = _picture_folder(output_dir)
+        scorer = _load(settings, {key: value for key, value in given.items() if value is not None})
+        scored = _score_all(scorer, photographs, folder)
+    except (SettingsError, _UnusableError) as error:
+        typer.echo(f"facenorm score: {error}", err=True)
+        raise typer.Exit(_UNUSABLE) from None
+    if as_json:
+        objects = (json.dumps(json_object(one, scorer.provenance), allow_nan=False) for one in scored)
+        typer.echo("[" + ",\n".join(objects) + "]")
+    else:
+        Console().print(as_table(scored, scorer.provenance))
+    if any(isinstance(one.result, Rejection) for one in scored):
+        raise typer.Exit(_REJECTED)
+
+
+def _picture_folder(folder: Path | None) -> PictureFolder | None:
+    try:
+        return None if folder is None else PictureFolder(folder)
+    except OSError as error:
+        raise _UnusableError(f"--output-dir {folder}: {error.strerror}") from error
+
+
+def _load(settings: Settings, given: dict[str, object]) -> PhotographScorer:
+    # Imported here, because torch takes seconds and wrong usage should be told at once.
+    from models.allocator import keep_freed_memory
+    from pipeline.scoring import build_scorer
+
+    keep_freed_memory()
+    chosen = settings.scoring.model_copy(update=given)
+    _check_device(chosen.device)
+    try:
+        return build_scorer(chosen.generator, chosen.profile, chosen.device, chosen.regressor, chosen.seed)
+    except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
+        raise _UnusableError(str(error) or type(error).__name__) from error
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    from models.generator import choose_device
+
+    try:
+        torch.empty(0, device=choose_device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise _UnusableError(
+            f"device {device!r} cannot be used here: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _score_all(
+    scorer: PhotographScorer, photographs: Sequence[Path], folder: PictureFolder | None
+) -> list[ScoredFile]:
+    scored = []
+    with _progress(len(photographs)) as begin:
+        for photograph in photographs:
+            try:
+                result = scorer.score_file(photograph, begin())
+                if isinstance(result, Scored):
+                    pictures = folder.write(photograph, result.images) if folder else {}
+                    scored.append(ScoredFile(photograph, result.score, pictures))
+                else:
+                    scored.append(ScoredFile(photograph, result))
+            except OSError as error:
+                raise _UnusableError(
+                    f"{error.filename or photograph}: {error.strerror or type(error).__name__}"
+                ) from error
+            except Exception as error:  # its text may quote what the file holds
+                raise _UnusableError(f"{photograph}: failed with {type(error).__name__}") from error
+    return scored
+
+
+@contextmanager
+def _progress(count: int) -> Iterator[Callable[[], Callable[[int, int], None]]]:
+    """Show one bar on standard error; the function that is given begins the next photograph's steps."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=None, visible=False)
+        numbers = itertools.count(1)
+
+        def begin() -> Callable[[int, int], None]:
+            bar.reset(task, total=None, visible=True, description=f"photograph {next(numbers)} of {count}")
+            return lambda done, steps: bar.update(task, completed=done, total=steps)
+
+        yield begin
