@@ -21,4 +21,5 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, _TOP_PAD_BYTES))
-    return all([mallopt(ctypes.c_int(key), ctypes.c_int(value)) == 1 for key, value in settings])
+    told = [mallopt(ctypes.c_int(key), ctypes.c_int(value)) == 1 for key, value in settings]
+    return all(told)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.cache import cached_path
 from models.catalog import GENERATOR
+from models.latent_encoder import LatentEncoder
 from models.mobilestylegan import MobileStyleGAN
 
 
@@ -53,11 +54,12 @@ class Generator:
     """Network with what is known about its latent space W, on one device.
 
     w_avg, w_low, w_high: (w_dim,), mean over samples, and the box that 99.9 % of each component keep to.
-    sha256: over every byte that the network was built from.
+    encoder: photograph to latent, where one was fitted. sha256: over every byte that all this was built from.
     """
 
     card: GeneratorCard
     network: MobileStyleGAN
+    encoder: LatentEncoder | None
     w_avg: Tensor
     w_std: Tensor
     w_low: Tensor
@@ -119,7 +121,8 @@ def assemble(
         raise GeneratorError(f"the generator's weights lack {', '.join(sorted(missing))}")
     network = MobileStyleGAN(tensors).eval().to(device)
     w_avg, w_std, w_low, w_high = (tensors[key].to(device) for key in ("w_avg", "w_std", "w_low", "w_high"))
-    return Generator(card, network, w_avg, w_std, w_low, w_high, sha256, folder)
+    encoder = LatentEncoder(tensors).eval().to(device) if "encoder.down" in tensors else None
+    return Generator(card, network, encoder, w_avg, w_std, w_low, w_high, sha256, folder)
 
 
 def latent_statistics(network: MobileStyleGAN, samples: int = 200_000, seed: int = 0) -> dict[str, Tensor]:

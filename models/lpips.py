@@ -114,7 +114,7 @@ class Lpips(nn.Module):
 
     @staticmethod
     def map(a: Sequence[Tensor], b: Sequence[Tensor], size: int) -> Tensor:
-        """Return the local distance (N, 1, size, size): every tap's squared differences, upsampled and added."""
+        """Return the local distance (N, 1, size, size): squared differences of every tap, added."""
         maps = [
             functional.interpolate((fa - fb).square().sum(1, keepdim=True), (size, size), mode="bilinear")
             for fa, fb in zip(a, b, strict=True)

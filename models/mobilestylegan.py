@@ -1,8 +1,8 @@
 """MobileStyleGAN as a PyTorch module: z -> w in R^512, w -> picture.
 
 One 3x3 convolution at 4x4, then levels of: scale by style, inverse Haar wavelet, depthwise 3x3 and
-pointwise convolution twice. The style only scales channels, so one set of weights serves a batch. Activations are
-(N, H, W, C) throughout: on CPUs a depthwise convolution is then several times as fast.
+pointwise convolution twice. The style only scales channels, so one set of weights serves a batch.
+Activations are (N, H, W, C) throughout: on CPUs a depthwise convolution is then several times as fast.
 Belousov, "MobileStyleGAN: A Lightweight Convolutional Neural Network for High-Fidelity
 Image Synthesis", 2021.
 """
@@ -26,7 +26,7 @@ class _InverseHaar(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
         n, h, w, channels = x.shape
-        ll, lh, hl, hh = x.split(channels // 4, -1)
+        ll, lh, hl, hh = torch.split(x, channels // 4, -1)
         picture = x.new_empty(n, h, 2, w, 2, channels // 4)
         low, high = ll + lh, hl + hh
         torch.add(low, high, out=picture[:, :, 0, :, 0])
@@ -37,11 +37,11 @@ class _InverseHaar(torch.autograd.Function):
         return picture.view(n, 2 * h, 2 * w, channels // 4)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> Tensor:
         n, h, w, c = grad_outputs[0].shape
         picture = grad_outputs[0].reshape(n, h // 2, 2, w // 2, 2, c)
         bands = picture.new_empty(n, h // 2, w // 2, 4 * c)
-        ll, lh, hl, hh = bands.split(c, -1)
+        ll, lh, hl, hh = torch.split(bands, c, -1)
         even = picture[:, :, 0, :, 0] + picture[:, :, 0, :, 1]
         odd = picture[:, :, 1, :, 0] + picture[:, :, 1, :, 1]
         torch.add(even, odd, out=ll)
@@ -89,7 +89,7 @@ class _StyledProduct(torch.autograd.Function):
         return drawn
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, style, kernel, drawn = ctx.saved_tensors  # type: ignore[attr-defined]
         gradient, slope = grad_outputs[0], ctx.slope  # type: ignore[attr-defined]
         if slope != 1:

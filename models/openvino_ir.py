@@ -165,11 +165,20 @@ def convert_generator(members: Mapping[str, bytes]) -> dict[str, bytes]:
     members: file name (without folder) -> content, for {Mapping,Synthesis}Network.{xml,bin}.
     Returns {"generator.safetensors": bytes}. Raises UnexpectedGraphError when the graph differs.
     """
-    mapping = _Graph(members["MappingNetwork.xml"], members["MappingNetwork.bin"])
-    synthesis = _Graph(members["SynthesisNetwork.xml"], members["SynthesisNetwork.bin"])
-    tensors = _mapping(mapping) | {
-        (k.replace("layers.6.to_img", "to_img")): v for k, v in _modulations(synthesis).items()
-    }
-    tensors = _in_blocks(tensors | _convolutions(synthesis))
+    try:
+        tensors = _tensors(members)
+    except UnexpectedGraphError:
+        raise
+    except (LookupError, StopIteration, ValueError, ElementTree.ParseError) as error:
+        raise UnexpectedGraphError(f"the graph lacks what is read from it ({error!r})") from error
     contiguous = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
     return {"generator.safetensors": save(contiguous, metadata={"architecture": "mobilestylegan"})}
+
+
+def _tensors(members: Mapping[str, bytes]) -> dict[str, Array]:
+    mapping = _Graph(members["MappingNetwork.xml"], members["MappingNetwork.bin"])
+    synthesis = _Graph(members["SynthesisNetwork.xml"], members["SynthesisNetwork.bin"])
+    styles = {
+        name.replace("layers.6.to_img", "to_img"): value for name, value in _modulations(synthesis).items()
+    }
+    return _in_blocks(_mapping(mapping) | styles | _convolutions(synthesis))

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.generator import Generator
+from models.latent_encoder import ENCODER_SIDE
 from models.lpips import Lpips
 
 Progress = Callable[[int, int], None]
@@ -31,8 +32,9 @@ class Profile:
 
     steps: iterations. learning_rate: Adam's, in units of w. warm_up, ramp_down: shares of the steps over
     which the rate rises and falls (cosine). metric_resolution: side, in pixels, at which pictures are
-    compared. candidates: K independent starts. start_spread: their standard deviation around w_avg, in
-    standard deviations of w. box: components outside are redrawn inside: "statistics" takes the
+    compared. candidates: K independent starts. start: where they begin, "average" (w_avg) or "encoder" (the
+    latent encoder's answer). start_spread: their standard deviation around it, in standard deviations of
+    w. box: components outside are redrawn inside: "statistics" takes the
     generator's own range, "paper" takes [-1, 1].
     """
 
@@ -42,6 +44,7 @@ class Profile:
     lambda_sim: float
     lambda_avg: float
     candidates: int = 5
+    start: str = "average"
     start_spread: float = 0.0
     warm_up: float = 0.0
     ramp_down: float = 0.0
@@ -54,6 +57,8 @@ class Profile:
                 raise ProfileError(f"{key} must be above zero")
         if self.lambda_avg < 0 or self.start_spread < 0:
             raise ProfileError("lambda_avg and start_spread must not be negative")
+        if self.start not in ("average", "encoder"):
+            raise ProfileError(f"start must be 'average' or 'encoder', not {self.start!r}")
         if self.box not in ("statistics", "paper"):
             raise ProfileError(f"box must be 'statistics' or 'paper', not {self.box!r}")
 
@@ -102,13 +107,25 @@ def normalize(
     random = torch.Generator().manual_seed(seed)
     rows = profile.candidates + 1
     noise = torch.randn(rows, generator.network.w_dim, generator=random).to(generator.device)
-    noise[0] = 0  # the first candidate and the raw inversion start at w_avg itself
+    noise[0] = 0  # the first candidate and the raw inversion start without noise
     noise[-1] = 0
-    start = generator.w_avg + profile.start_spread * generator.w_std * noise
+    centre = generator.w_avg if profile.start == "average" else encoded(generator, metric, x_raw, mask)
+    start = centre + profile.start_spread * generator.w_std * noise
     lambda_avg = torch.full((rows,), profile.lambda_avg, device=generator.device)
     lambda_avg[-1] = 0
     found = _descend(objective, start, lambda_avg, profile, random, progress)
     return Latents(found.w[:-1], found.w[-1], found.similarity, found.averageness)
+
+
+@torch.no_grad()
+def encoded(generator: Generator, metric: Lpips, x_raw: Tensor, mask: Tensor) -> Tensor:
+    """Return the latent (w_dim,) with which the encoder answers a face; raises ProfileError without one."""
+    if generator.encoder is None:
+        raise ProfileError(f"start: {generator.name} has no encoder; use 'average'")
+    small = functional.interpolate(mask[None, None], (ENCODER_SIDE,) * 2, mode="area")
+    picture = resized(x_raw[None], ENCODER_SIDE) * small
+    w: Tensor = generator.encoder(picture, metric.features(picture))[0]
+    return torch.minimum(torch.maximum(w, generator.w_low), generator.w_high)
 
 
 class Objective:

@@ -1,0 +1,176 @@
+"""Trains the regressor that ships: generated faces with drawn anomalies, rated by what was drawn.
+
+No person rated anything here. The rating of a face is 7 - 6 s, with s its perceptual severity: the square
+root of the masked LPIPS between the face with and without its anomaly, as a share of the 95th percentile
+over all training faces (so that kinds are on one scale), at most 1. Faces are then photographed by another
+camera (`pipeline.capture_variation`), found, aligned and measured exactly as the node does it.
+Interrupted, it goes on where it stopped.
+
+    python -m bench.train_regressor --faces 300
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+
+from models.allocator import keep_freed_memory
+from models.cache import cached_path
+from models.catalog import GENERATOR, LANDMARKS, LPIPS_TRUNKS
+from models.generator import Generator, choose_device, load_generator
+from models.lpips import Lpips
+from pipeline.anomaly import AnomalyKind, draw_anomaly
+from pipeline.capture_variation import vary_capture
+from pipeline.face import FaceFinder
+from pipeline.features import FEATURE_SIDE, mean_features, resized, to_picture, to_tensor
+from pipeline.measurement import FaceMeasurer, Stopwatch
+from pipeline.normalization import Profile
+from pipeline.regression import FittedRegressor, fit_regressor
+from pipeline.rejection import UnscorablePhotographError
+from pipeline.result import Features
+
+_UNDEFORMED_SHARE = 0.25
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--generator", default=GENERATOR)
+    arguments.add_argument("--profile", default="fast")
+    arguments.add_argument("--faces", type=int, default=300)
+    arguments.add_argument(
+        "--candidates", type=int, default=1, help="K while training; the mean does not depend on it"
+    )
+    arguments.add_argument("--seed", type=int, default=900_000)
+    arguments.add_argument(
+        "--part", default="0/1", help="I/N: measure only every N-th face, to share the work"
+    )
+    arguments.add_argument("--rows", type=Path, default=Path("out/ratings"))
+    arguments.add_argument("--output", type=Path, help="write the regressor (after all parts are there)")
+    options = arguments.parse_args()
+    keep_freed_memory()
+    generator = load_generator(options.generator, choose_device("auto"))
+    options.rows.mkdir(parents=True, exist_ok=True)
+    part, parts = (int(n) for n in options.part.split("/"))
+    measure_all(generator, options, range(part, options.faces, parts))
+    if options.output:
+        write_regressor(generator, options)
+
+
+def measure_all(generator: Generator, options: argparse.Namespace, numbers: range) -> None:
+    """Measure the faces that have no row yet."""
+    metric = Lpips.load("alexnet", cached_path(LPIPS_TRUNKS, "alexnet.safetensors")).to(generator.device)
+    faces = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
+    settings = {**generator.card.profiles[options.profile], "candidates": options.candidates}
+    measurer = FaceMeasurer(generator, metric, faces, Profile.from_card(settings), seed=0)
+    for number in track(numbers, description="measuring"):
+        path = options.rows / f"{number:05d}.json"
+        if not path.exists():
+            row = measured(generator, metric, measurer, number, options.seed)
+            path.with_suffix(".part").write_text(json.dumps(row))
+            path.with_suffix(".part").rename(path)
+
+
+def measured(
+    generator: Generator, metric: Lpips, measurer: FaceMeasurer, number: int, seed: int
+) -> dict[str, object]:
+    """Return one training row: kind, drawn severity, perceptual distance and the five features."""
+    random = np.random.default_rng([seed, number])
+    z = torch.from_numpy(random.standard_normal((1, generator.network.w_dim))).float().to(generator.device)
+    with torch.no_grad():
+        w = generator.w_avg + 0.85 * (generator.network.mapping(z) - generator.w_avg)
+        picture = to_picture(generator.network.synthesis(w)[0])
+    kind = AnomalyKind(random.choice([str(k) for k in AnomalyKind]))
+    severity = 0.0 if random.uniform() < _UNDEFORMED_SHARE else float(random.uniform(0.1, 1))
+    try:
+        original = measurer.locate(picture, Stopwatch())
+        deformed = draw_anomaly(
+            picture, original.alignment.to_photograph(original.landmarks), kind, severity, number
+        )
+        distance = perceptual_distance(metric, picture, deformed, original.mask, generator.device)
+        photographed = vary_capture(deformed, float(random.uniform(0, 1)), number)
+        features, _ = measurer.measure(measurer.locate(photographed, Stopwatch()), Stopwatch())
+    except UnscorablePhotographError as error:
+        return {"kind": kind, "severity": severity, "rejected": str(error)}
+    return {
+        "kind": kind,
+        "severity": severity,
+        "distance": distance,
+        "features": mean_features(features).as_dict(),
+    }
+
+
+@torch.no_grad()
+def perceptual_distance(
+    metric: Lpips, a: NDArray[np.uint8], b: NDArray[np.uint8], mask: NDArray[np.float32], device: torch.device
+) -> float:
+    """Return the masked LPIPS between two pictures at the features' resolution."""
+    small = resized(torch.from_numpy(mask).to(device)[None, None], FEATURE_SIDE)
+    pictures = [resized(to_tensor(p, device)[None], FEATURE_SIDE) * small for p in (a, b)]
+    return float(metric(pictures[0], pictures[1], small)[0])
+
+
+def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
+    """Fit all rows and write the regressor with its card."""
+    rows = [json.loads(path.read_text()) for path in sorted(options.rows.glob("*.json"))]
+    kept = [row for row in rows if "features" in row]
+    distance = np.array([row["distance"] for row in kept])
+    reference = float(np.percentile(distance[distance > 0], 95))
+    ratings = 7 - 6 * np.minimum(1, np.sqrt(distance / reference))
+    x = np.array([[row["features"][name] for name in Features.names()] for row in kept])
+    fitted = fit_regressor(x, ratings, list(range(len(kept))), seed=0)
+    options.output.write_text(
+        json.dumps(document(generator, options, fitted, kept, reference), indent=1) + "\n"
+    )
+    print(f"{fitted.model}: R {fitted.correlation:.3f}, MAE {fitted.mae:.3f} over {len(kept)} faces")
+
+
+def document(
+    generator: Generator,
+    options: argparse.Namespace,
+    fitted: FittedRegressor,
+    rows: list[dict[str, object]],
+    reference: float,
+) -> dict[str, object]:
+    """Return the regressor file's content."""
+    ratings_by_kind = {
+        str(kind): sum(1 for row in rows if row["kind"] == kind and row["severity"]) for kind in AnomalyKind
+    }
+    return {
+        "name": f"{generator.name}-synthetic-1",
+        "features": list(Features.names()),
+        "mean": fitted.mean.tolist(),
+        "scale": fitted.scale.tolist(),
+        "members": fitted.members,
+        "residual_std": fitted.residual_std,
+        "generator": generator.name,
+        "generator_sha256": generator.sha256,
+        "profile": options.profile,
+        "synthetic": True,
+        "card": {
+            "ratings": "Synthetic: 7 - 6 s, s the perceptual severity of a drawn anomaly "
+            "on generated faces. No person rated anything; hardly any of the faces is a child.",
+            "model": fitted.model,
+            "faces": len(rows),
+            "undeformed": sum(1 for row in rows if not row["severity"]),
+            "deformed_by_kind": ratings_by_kind,
+            "reference_distance": reference,
+            "cross_validated": {name: dict(errors) for name, errors in fitted.compared.items()},
+            "seed": options.seed,
+            "date": datetime.now(UTC).date().isoformat(),
+            "versions": {name: version(name) for name in ("facenorm", "torch", "scikit-learn")},
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""From a photograph's pixels to the distances of its face from the normalized one, stage by stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.generator import Generator
+from models.lpips import Lpips
+from pipeline.alignment import Alignment, align, find_alignment
+from pipeline.face import FaceFinder
+from pipeline.features import FeatureExtractor, to_picture, to_tensor
+from pipeline.mask import face_mask
+from pipeline.normalization import Profile, Progress, normalize
+from pipeline.result import Features
+
+Clock = Callable[[], float]
+
+
+class Stopwatch:
+    """Wall-clock seconds by stage."""
+
+    def __init__(self, clock: Clock = time.perf_counter) -> None:
+        self._clock = clock
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to `name`."""
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + self._clock() - began, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedFace:
+    """A face in the generator's frame.
+
+    picture: uint8 (1024, 1024, 3). landmarks: (68, 2) in that frame. mask: float32 (1024, 1024).
+    """
+
+    picture: NDArray[np.uint8]
+    landmarks: NDArray[np.float64]
+    mask: NDArray[np.float32]
+    alignment: Alignment
+
+
+class FaceMeasurer:
+    """Finds, aligns, normalizes and measures faces under one profile."""
+
+    def __init__(
+        self, generator: Generator, metric: Lpips, faces: FaceFinder, profile: Profile, seed: int
+    ) -> None:
+        self._generator, self._metric, self._faces = generator, metric, faces
+        self._profile, self._seed = profile, seed
+
+    def locate(self, rgb: NDArray[np.uint8], watch: Stopwatch) -> AlignedFace:
+        """Find and align the face; raises UnscorablePhotographError."""
+        with watch.stage("face"):
+            landmarks = self._faces.find(rgb).landmarks
+        with watch.stage("align"):
+            alignment = find_alignment(landmarks)
+            aligned_landmarks = alignment.to_aligned(landmarks)
+            return AlignedFace(
+                align(rgb, alignment), aligned_landmarks, face_mask(aligned_landmarks), alignment
+            )
+
+    def measure(
+        self, face: AlignedFace, watch: Stopwatch, progress: Progress | None = None
+    ) -> tuple[list[Features], NDArray[np.uint8]]:
+        """Return the features of each of the K candidates, and the best one's picture (uint8 RGB)."""
+        generator = self._generator
+        x_raw, mask = (
+            to_tensor(face.picture, generator.device),
+            torch.from_numpy(face.mask).to(generator.device),
+        )
+        with watch.stage("normalize"):
+            latents = normalize(generator, self._metric, x_raw, mask, self._profile, self._seed, progress)
+        with watch.stage("features"), torch.no_grad():
+            extractor = FeatureExtractor(self._metric, x_raw, mask)
+            best, features = None, []
+            # One picture at a time: the full network's activations for K of them would take gigabytes.
+            for w_norm in latents.w_norm[:, None]:
+                x_norm = generator.network.synthesis(w_norm)
+                features += extractor.compare(x_norm, latents.w_raw, w_norm)
+                if features[-1].d_xperc == min(f.d_xperc for f in features):
+                    best = to_picture(x_norm[0])
+        if best is None:
+            raise RuntimeError("normalization gave no candidate")
+        return features, best

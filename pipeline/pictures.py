@@ -1,0 +1,30 @@
+"""The pictures that go with a score: aligned, masked, normalized, difference."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.measurement import AlignedFace
+from pipeline.result import FaceImages
+
+
+def face_images(face: AlignedFace, normalized: NDArray[np.uint8]) -> FaceImages:
+    """Return the pictures of a face and of its normalized version, uint8 (H, W, 3) of any side."""
+    side = face.picture.shape[0]
+    if normalized.shape[0] != side:
+        normalized = np.asarray(
+            cv2.resize(normalized, (side, side), interpolation=cv2.INTER_LINEAR), dtype=np.uint8
+        )
+    inside = face.mask[:, :, None] > 0
+    grey = np.uint8(127)
+    difference = np.abs(face.picture.astype(np.int16) - normalized.astype(np.int16)).max(2)
+    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), 6)
+    heat = cv2.applyColorMap(np.clip(smooth * 3, 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
+    return FaceImages(
+        aligned=face.picture,
+        masked=np.where(inside, face.picture, grey),
+        normalized=normalized,
+        difference=np.ascontiguousarray(np.where(inside, heat, grey), dtype=np.uint8),
+    )
