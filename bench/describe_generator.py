@@ -1,9 +1,9 @@
 """Writes what the node needs to know about the default generator beside its weights.
 
-Latent statistics over 200,000 seeded draws, and the fitted head for smaller pictures, in one small
+Latent statistics over 200,000 seeded draws, the fitted head for smaller pictures and the encoder, in one
 safetensors file that ships with facenorm.
 
-    python -m bench.describe_generator --head head.safetensors
+    python -m bench.describe_generator --parts head.safetensors encoder.safetensors
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--head", type=Path, required=True, help="what bench.fit_picture_head wrote")
+    arguments.add_argument("--parts", type=Path, nargs="+", required=True, help="what bench.fit_* wrote")
     arguments.add_argument("--output", type=Path, default=Path("models/data") / f"{GENERATOR}.safetensors")
     options = arguments.parse_args()
     network = MobileStyleGAN(load_file(cached_path(GENERATOR, "generator.safetensors"))).eval()
-    save_file(latent_statistics(network) | load_file(options.head), options.output)
+    parts = {name: value for path in options.parts for name, value in load_file(path).items()}
+    save_file(latent_statistics(network) | parts, options.output)
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def fresh_head(source: dict[str, Tensor], sample: Tensor) -> dict[str, Tensor]:
 
 
 def draw(head: dict[str, Tensor], x: Tensor, v: Tensor) -> Tensor:
-    """Draw patches, (N, h, w, C) with v (N, `_DIRECTIONS`) -> (N, 3, 2h, 2w); every operation differentiable."""
+    """Draw patches, (N, h, w, C) with v (N, `_DIRECTIONS`) -> (N, 3, 2h, 2w), differentiably."""
     style = head["conv.style.bias"] * (1 + v @ head["conv.style"].T)
     planes = functional.conv2d(x.permute(0, 3, 1, 2), head["conv.depthwise"], padding=1, groups=x.shape[-1])
     kernels = (head["conv.kernel"] * style[:, None, :]).transpose(1, 2)
