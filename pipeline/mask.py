@@ -39,8 +39,9 @@ def outline_in_photograph(
 
 
 def _filled(landmarks: NDArray[np.float64]) -> NDArray[np.uint8]:
-    canvas = np.zeros((ALIGNED_SIDE, ALIGNED_SIDE), np.uint8)
+    outside = np.full((ALIGNED_SIDE, ALIGNED_SIDE), 255, np.uint8)
     hull = cv2.convexHull(np.round(landmarks).astype(np.int32))
-    cv2.fillConvexPoly(canvas, hull, 255)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * BORDER + 1, 2 * BORDER + 1))
-    return np.asarray(cv2.dilate(canvas, kernel), dtype=np.uint8)
+    cv2.fillConvexPoly(outside, hull, 0)
+    # The same as a dilation by a disc, which takes many times as long.
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance <= BORDER, dtype=np.uint8)

@@ -1,0 +1,96 @@
+"""Finding the face: the right one, in the right place, or a reason why not."""
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.face import MINIMUM_FACE_PIXELS
+from pipeline.rejection import UnscorablePhotographError
+from pipeline.result import RejectionReason
+from tests.faces import generated_face
+from tests.real_weights import face_finder
+
+pytestmark = pytest.mark.real_weights
+
+
+def resized(face: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    return cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def scene(rows: int, columns: int, *faces: tuple[NDArray[np.uint8], int, int]) -> NDArray[np.uint8]:
+    """Grey, with pictures put in at (row, column)."""
+    picture = np.full((rows, columns, 3), 120, np.uint8)
+    for face, row, column in faces:
+        picture[row : row + len(face), column : column + len(face)] = face
+    return picture
+
+
+def test_photograph_without_a_face_is_rejected_with_advice() -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (700, 500, 3)).astype(np.uint8)
+    for picture in (noise, np.full((700, 500, 3), 128, np.uint8)):
+        with pytest.raises(UnscorablePhotographError) as caught:
+            face_finder().find(picture)
+        rejection = caught.value.rejection
+        assert rejection.reason is RejectionReason.NO_FACE
+        assert (rejection.rows, rejection.columns) == (700, 500)
+        assert "upright" in rejection.detail
+
+
+def test_face_upside_down_is_rejected() -> None:
+    with pytest.raises(UnscorablePhotographError) as caught:
+        face_finder().find(np.ascontiguousarray(generated_face(3)[::-1]))
+    assert caught.value.rejection.reason is RejectionReason.NO_FACE
+
+
+def test_small_face_is_rejected_with_its_size() -> None:
+    small = scene(900, 900, (resized(generated_face(3), 280), 300, 200))
+    with pytest.raises(UnscorablePhotographError) as caught:
+        face_finder().find(small)
+    rejection = caught.value.rejection
+    assert rejection.reason is RejectionReason.FACE_TOO_SMALL
+    assert str(MINIMUM_FACE_PIXELS) in rejection.detail
+    measured = int(rejection.detail.split()[3])
+    # 573 px of 1024 in the original.
+    assert measured == pytest.approx(573 * 280 / 1024, rel=0.1)
+
+
+@pytest.mark.parametrize("side", [400, 700, 1500, 3000])
+def test_landmarks_are_in_photograph_pixels_at_any_size(side: int) -> None:
+    reference = face_finder().find(generated_face(3)).landmarks
+    found = face_finder().find(cv2.resize(generated_face(3), (side, side), interpolation=cv2.INTER_AREA))
+    expected = (reference + 0.5) * side / 1024 - 0.5
+    across = 573 * side / 1024
+    difference = np.linalg.norm(found.landmarks - expected, axis=1)
+    assert difference.mean() < 0.02 * across
+    assert np.abs((found.landmarks - expected).mean(0)).max() < 0.01 * across
+
+
+def test_landmarks_lie_on_the_face_in_a_corner() -> None:
+    reference = face_finder().find(resized(generated_face(4), 600)).landmarks
+    found = face_finder().find(scene(1100, 1600, (resized(generated_face(4), 600), 450, 900)))
+    assert np.linalg.norm(found.landmarks - reference - (900, 450), axis=1).mean() < 10
+
+
+def test_of_several_faces_the_most_confident_is_taken() -> None:
+    pictures = [resized(generated_face(seed), 640) for seed in (1, 6)]
+    alone = [face_finder().find(picture).confidence for picture in pictures]
+    assert alone[0] > alone[1] + 0.5
+    for order in ((0, 1), (1, 0)):
+        both = scene(640, 1280, (pictures[order[0]], 0, 0), (pictures[order[1]], 0, 640))
+        found = face_finder().find(both)
+        left = found.landmarks[:, 0].mean() < 640
+        assert left == (order[0] == 0)
+
+
+def test_same_photograph_gives_the_same_landmarks() -> None:
+    one, other = (face_finder().find(generated_face(5)) for _ in range(2))
+    np.testing.assert_array_equal(one.landmarks, other.landmarks)
+    assert one.confidence == other.confidence
+    assert one.landmarks.shape == (68, 2)
+
+
+def test_picture_is_left_alone() -> None:
+    picture = generated_face(5).copy()
+    face_finder().find(picture)
+    np.testing.assert_array_equal(picture, generated_face(5))
