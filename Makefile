@@ -4,36 +4,46 @@ BIN := $(VENV)/bin
 # Extra pip options, for example an index that holds the CPU build of torch (see README).
 PIP_ARGS ?=
 STAMP := $(VENV)/.installed
+SAY := @printf '\n==> %s\n'
 
 .PHONY: demo test check bench torture weights peers clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("facenorm needs Python 3.11 or later; set PYTHON=...") if sys.version_info < (3, 11) else None'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing facenorm and its libraries into $(VENV) (about 2 GB, a few minutes) ..."
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit("facenorm needs Python 3.11 or later; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	@# Asked for pip, because an interrupted run may have left a Python without it.
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		printf '\n==> Creating the virtual environment $(VENV)\n'; \
+		$(PYTHON) -m venv $(VENV) || { echo "If Python's venv module is missing: Debian and Ubuntu have it in python3-venv" >&2; exit 1; }; }
+	$(SAY) "Installing facenorm and its libraries into $(VENV): 2 GB with the CPU build of torch, a few minutes"
+	@$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@touch $@
 
 weights: $(STAMP)
-	$(BIN)/facenorm models fetch
+	$(SAY) "Weights: 200 MB are fetched once and checked"
+	@$(BIN)/facenorm models fetch
 
 peers:
+	$(SAY) "DICOM programs that the tests talk to"
 	@deploy/test-peers.sh
 
 demo: weights
-	$(BIN)/facenorm demo
+	$(SAY) "facenorm demo"
+	@$(BIN)/facenorm demo
 
 check: $(STAMP)
+	$(SAY) "Style, types and imports"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 test: check weights peers
-	$(BIN)/python -m pytest
+	$(SAY) "Tests"
+	$(BIN)/python -m pytest -m "not torture"
 
 bench: weights
+	$(SAY) "Seconds per photograph, beside the paper's plain loop"
 	$(BIN)/python -m bench
 
 torture: weights peers
