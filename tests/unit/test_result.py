@@ -1,0 +1,110 @@
+"""The values that a scoring leaves behind keep their promises."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.result import Features, Provenance, Rejection, RejectionReason, Score, plain
+
+texts = st.text(max_size=20)
+settings_values = st.one_of(st.booleans(), st.integers(), st.floats(allow_nan=False), texts)
+provenances = st.builds(
+    Provenance,
+    generator=texts,
+    generator_sha256=texts,
+    metric=texts,
+    regressor=texts,
+    regressor_sha256=texts,
+    regressor_is_synthetic=st.booleans(),
+    profile=texts,
+    seed=st.integers(0, 2**63),
+    software_version=texts,
+    settings=st.dictionaries(texts, settings_values, max_size=5),
+)
+
+
+@given(provenances)
+def test_provenance_survives_json(provenance: Provenance) -> None:
+    stored = json.loads(json.dumps(provenance.as_dict()))
+    again = Provenance.from_dict(stored)
+    assert again == provenance
+    assert again.digest() == provenance.digest()
+
+
+@given(provenances, provenances)
+def test_digests_are_equal_for_equal_provenances_only(one: Provenance, other: Provenance) -> None:
+    assert (one.digest() == other.digest()) == (json.dumps(one.as_dict()) == json.dumps(other.as_dict()))
+
+
+@given(provenances)
+def test_order_of_the_settings_does_not_matter(provenance: Provenance) -> None:
+    values = provenance.as_dict()
+    values["settings"] = dict(reversed(list(provenance.settings.items())))
+    assert Provenance.from_dict(values).digest() == provenance.digest()
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    given_settings: dict[str, float] = {"steps": 3}
+    provenance = Provenance("g", "1", "m", "r", "2", True, "fast", 0, "1.0", given_settings)
+    before = provenance.digest()
+    given_settings["steps"] = 4
+    assert provenance.digest() == before
+    with pytest.raises(TypeError):
+        provenance.settings["steps"] = 5  # type: ignore[index]
+
+
+def score(**changes: object) -> Score:
+    values = {
+        "value": 4.0,
+        "uncertainty": 0.5,
+        "features": Features(0.1, 0.2, 20, 0.3, 0.4),
+        "outline": ((1.0, 1.0), (5.0, 1.0), (5.0, 5.0), (1.0, 1.0)),
+        "rows": 10,
+        "columns": 12,
+        "provenance": Provenance("g", "1", "m", "r", "2", True, "fast", 0, "1.0"),
+        "seconds": {"face": 0.1},
+    }
+    return Score(**(values | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"value": 0.99}, "outside 1 to 7"),
+        ({"value": 7.01}, "outside 1 to 7"),
+        ({"value": float("nan")}, "outside 1 to 7"),
+        ({"uncertainty": -0.1}, "uncertainty"),
+        ({"uncertainty": float("inf")}, "uncertainty"),
+        ({"outline": ((1.0, 1.0), (5.0, 1.0), (1.0, 1.0))}, "outline"),
+        ({"outline": ((1.0, 1.0), (5.0, 1.0), (5.0, 5.0), (2.0, 1.0))}, "outline"),
+        ({"outline": ()}, "outline"),
+    ],
+)
+def test_impossible_scores_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        score(**changes)
+
+
+def test_score_and_rejection_become_plain_json() -> None:
+    values = json.loads(json.dumps(plain(score())))
+    assert values["features"]["d_xpsnr"] == 20
+    assert values["outline"][0] == values["outline"][-1] == [1.0, 1.0]
+    assert values["provenance"]["generator"] == "g"
+    rejection = Rejection(RejectionReason.NO_FACE, "no face", 3, 4)
+    assert json.loads(json.dumps(plain(rejection))) == {
+        "reason": "no_face",
+        "detail": "no face",
+        "rows": 3,
+        "columns": 4,
+        "provenance": None,
+        "seconds": {},
+    }
+
+
+def test_features_keep_their_order() -> None:
+    names = ("d_xperc", "d_xstr", "d_xpsnr", "d_wbc", "d_wcorr")
+    assert Features.names() == names
+    assert tuple(Features(*np.arange(5.0)).as_dict().items()) == tuple(zip(names, range(5), strict=True))
