@@ -11,15 +11,14 @@ from models.allocator import keep_freed_memory
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
 
 _CHURN = """
-import resource, sys, torch
+import resource, sys
 from models.allocator import keep_freed_memory
-torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 for n in range(25):
     if n == 15:  # the heap has found its size
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    block = torch.ones(10_000_000)  # beyond what glibc keeps by itself
+    block = b"x" * 40_000_000  # beyond what glibc keeps by itself
     del block
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
