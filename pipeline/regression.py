@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
-from torch import nn
+from torch import Tensor
+from torch.nn import functional
 
 Matrix = NDArray[np.float64]
 Member = list[dict[str, object]]
@@ -108,33 +109,33 @@ def _fit_ridge(x: Matrix, ratings: Matrix, seed: int) -> list[Member]:
 
 
 def _fit_networks(x: Matrix, ratings: Matrix, seed: int) -> list[Member]:
-    return [_fit_network(x, ratings, seed + n) for n in range(_ENSEMBLE)]
-
-
-def _fit_network(x: Matrix, ratings: Matrix, seed: int) -> Member:
-    """Fit the paper's network: inputs, 6 hidden, ELU, MSE, batches of 20, 300 epochs."""
+    """Fit the paper's network: inputs, 6 hidden, ELU, MSE, batches of 20, 300 epochs; all members at once."""
     random = torch.Generator().manual_seed(seed)
-    inputs, targets = torch.from_numpy(x).float(), torch.from_numpy(ratings).float()[:, None]
-    hidden, output = nn.Linear(x.shape[1], _HIDDEN), nn.Linear(_HIDDEN, 1)
-    with torch.no_grad():
-        for parameter in (hidden.weight, output.weight):
-            bound = parameter.shape[1] ** -0.5
-            parameter.copy_((torch.rand(parameter.shape, generator=random) * 2 - 1) * bound)
-        hidden.bias.zero_()
-        output.bias.fill_(float(targets.mean()))
-    parameters = [hidden.weight, hidden.bias, output.weight, output.bias]
-    optimiser = torch.optim.Adam(parameters, lr=3e-3, weight_decay=1e-4)
+    inputs, targets = torch.from_numpy(x).float(), torch.from_numpy(ratings).float()
+    bound_in, bound_out = x.shape[1] ** -0.5, _HIDDEN**-0.5
+    weights = [
+        (torch.rand(_ENSEMBLE, x.shape[1], _HIDDEN, generator=random) * 2 - 1) * bound_in,
+        torch.zeros(_ENSEMBLE, 1, _HIDDEN),
+        (torch.rand(_ENSEMBLE, _HIDDEN, 1, generator=random) * 2 - 1) * bound_out,
+        torch.full((_ENSEMBLE, 1, 1), float(targets.mean())),
+    ]
+    optimiser = torch.optim.Adam([w.requires_grad_() for w in weights], lr=3e-3, weight_decay=1e-4)
     for _ in range(_EPOCHS):
-        for rows in torch.split(torch.randperm(len(inputs), generator=random), _BATCH):
-            answer = output(nn.functional.elu(hidden(inputs[rows])))
-            loss = nn.functional.mse_loss(answer, targets[rows])
-            gradients = torch.autograd.grad(loss, parameters)
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = gradient
+        order = torch.stack([torch.randperm(len(inputs), generator=random) for _ in range(_ENSEMBLE)])
+        for rows in torch.split(order, _BATCH, dim=1):
+            hidden = functional.elu(torch.baddbmm(weights[1], inputs[rows], weights[0]))
+            answer = torch.baddbmm(weights[3], hidden, weights[2])[..., 0]
+            loss = (answer - targets[rows]).square().mean(1).sum()
+            for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+                weight.grad = gradient
             optimiser.step()
+    return [_member([w[n].detach() for w in weights]) for n in range(_ENSEMBLE)]
+
+
+def _member(weights: list[Tensor]) -> Member:
     return [
-        {"weight": layer.weight.tolist(), "bias": layer.bias.tolist(), "activation": activation}
-        for layer, activation in ((hidden, "elu"), (output, "linear"))
+        {"weight": weights[0].T.tolist(), "bias": weights[1][0].tolist(), "activation": "elu"},
+        {"weight": weights[2].T.tolist(), "bias": weights[3][0].tolist(), "activation": "linear"},
     ]
 
 
