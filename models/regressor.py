@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,15 +94,43 @@ def load_regressor(path: Path) -> Regressor:
             generator=values["generator"],
             generator_sha256=values["generator_sha256"],
             profile=values["profile"],
-            synthetic=bool(values["synthetic"]),
+            synthetic=values["synthetic"],
             card=values["card"],
             sha256=hashlib.sha256(content).hexdigest(),
         )
-    except (KeyError, TypeError, ValueError) as error:
+        _check(regressor)
+    except KeyError as missing:
+        raise RegressorError(f"scoring.regressor: {path.name} lacks the key {missing}") from missing
+    except (TypeError, ValueError) as error:
         raise RegressorError(f"scoring.regressor: {path.name} is no regressor file ({error})") from error
-    if not members or any(layer.activation not in _ACTIVATIONS for m in members for layer in m):
-        raise RegressorError(f"scoring.regressor: {path.name} has no usable layers")
     return regressor
+
+
+def _check(regressor: Regressor) -> None:
+    """Raise ValueError for what would fail, or mislead, only when the first photograph is scored."""
+    inputs = (len(regressor.features),)
+    if not regressor.mean.shape == regressor.scale.shape == inputs:
+        raise ValueError(f"mean and scale must hold one number for each of {inputs[0]} features")
+    if not (np.isfinite(regressor.mean).all() and (regressor.scale > 0).all()):
+        raise ValueError("mean must be finite and scale above zero")
+    if not (math.isfinite(regressor.residual_std) and regressor.residual_std >= 0):
+        raise ValueError("residual_std must be finite and not negative")
+    if not isinstance(regressor.synthetic, bool):
+        raise TypeError("synthetic must be true or false")
+    if not regressor.members:
+        raise ValueError("it has no members")
+    for layers in regressor.members:
+        width = inputs
+        for layer in layers:
+            if layer.activation not in _ACTIVATIONS:
+                raise ValueError(f"unknown activation {layer.activation!r}")
+            if layer.weight.shape != layer.bias.shape + width or layer.bias.ndim != 1:
+                raise ValueError("the shapes of the layers do not fit each other")
+            if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
+                raise ValueError("a weight is not finite")
+            width = layer.bias.shape
+        if width != (1,):
+            raise ValueError("the last layer must give one number")
 
 
 def _layer(values: Mapping[str, object]) -> Layer:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import models  # noqa: F401 - sets how OpenMP waits, before torch is imported
 from tests.peers import OrthancPeer, running_orthanc
 
 
