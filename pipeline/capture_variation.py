@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 def vary_capture(face: NDArray[np.uint8], strength: float, seed: int) -> NDArray[np.uint8]:
     """Return `face`, uint8 (H, W, 3) RGB, as another camera and light might have taken it.
 
-    strength: 0 (unchanged) to 1 (a plainly different clinic). Geometry moves by about 0.6 % of the side, nowhere by 2 %.
+    strength: 0 (unchanged) to 1 (a plainly different clinic). Geometry moves by about 0.6 % of the side
+    then, nowhere by 2 %.
     """
     if strength == 0:
         return face.copy()
