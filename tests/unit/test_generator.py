@@ -130,21 +130,6 @@ def test_unknown_resolution_is_refused() -> None:
         network.synthesis(latents(1), 48)
 
 
-@pytest.mark.real_weights
-def test_smaller_pictures_show_what_the_full_one_shows() -> None:
-    generator = real_generator()
-    assert generator.network.resolution == 1024
-    w = generator.w_avg[None]
-    with torch.no_grad():
-        full = generator.network.synthesis(w)
-        for side in generator.network.resolutions[:-1]:
-            small = generator.network.synthesis(w, side)
-            assert small.shape == (1, 3, side, side)
-            averaged = torch.nn.functional.interpolate(full, (side, side), mode="area")
-            # The head was fitted, so it draws nearly the same; the picture's own contrast is 0.36.
-            assert (small - averaged).square().mean().sqrt() < 0.1
-
-
 def test_box_and_mean_of_the_latents() -> None:
     network = tiny_generator().network
     statistics = latent_statistics(network, samples=20_000, seed=1)

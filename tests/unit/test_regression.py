@@ -1,4 +1,4 @@
-"""Fitting ratings: the planted relation is found, people are never split, the file predicts what was fitted."""
+"""Fitting ratings: the planted relation is found, no person is split, the file predicts what was fitted."""
 
 from __future__ import annotations
 
