@@ -1,0 +1,118 @@
+"""`docs/conformance.md` against the code, table by table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pydicom
+import pytest
+from pydicom.uid import UID
+from pynetdicom import (
+    AE,
+    DEFAULT_TRANSFER_SYNTAXES,
+    PYNETDICOM_IMPLEMENTATION_UID,
+    PYNETDICOM_IMPLEMENTATION_VERSION,
+)
+
+from dicom_node.receiver import SOP_CLASSES, TRANSFER_SYNTAXES
+from dicom_node.reception import Status
+from dicom_node.sender import Verdict, classify_status
+from reports.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from tests.acceptance.documents import REPOSITORY, table
+from tests.peers import LOOPBACK
+from tests.receiving import CALLING, running_receiver
+from tests.report_samples import objects_for, score, secondary_capture
+
+STATEMENT = REPOSITORY / "docs" / "conformance.md"
+VERIFICATION = UID("1.2.840.10008.1.1")
+
+
+def results() -> list[pydicom.FileDataset]:
+    report, images = objects_for([(secondary_capture(), score())])
+    return [report, *images]
+
+
+def test_the_sop_classes_are_those_that_are_received_and_sent() -> None:
+    rows = table(STATEMENT, "2.2 SOP classes")
+    assert all(UID(row["UID"]).name == row["SOP class"] for row in rows)
+    received = [row["UID"] for row in rows if row["role"] == "SCP"]
+    sent = {row["UID"] for row in rows if row["role"] == "SCU"}
+    assert received == [VERIFICATION, *SOP_CLASSES]
+    assert sent == {str(one.SOPClassUID) for one in results()}
+
+
+def test_the_transfer_syntaxes_are_those_that_are_accepted_in_their_order() -> None:
+    rows = table(STATEMENT, "2.4 Presentation contexts")
+    assert [row["UID"] for row in rows] == [str(syntax) for syntax in TRANSFER_SYNTAXES]
+    assert [row["transfer syntax"] for row in rows] == [syntax.name for syntax in TRANSFER_SYNTAXES]
+    assert {str(syntax) for syntax in TRANSFER_SYNTAXES[:4]} == set(DEFAULT_TRANSFER_SYNTAXES)
+
+
+def test_of_several_offered_transfer_syntaxes_the_first_of_the_table_is_chosen(tmp_path: Path) -> None:
+    entity = AE(ae_title=CALLING)
+    entity.add_requested_context(SOP_CLASSES[0], [str(syntax) for syntax in reversed(TRANSFER_SYNTAXES)])
+    with running_receiver(tmp_path) as receiver:
+        association = entity.associate(LOOPBACK, receiver.port, ae_title="FACENORM")
+        (context,) = association.accepted_contexts
+        association.release()
+    assert context.transfer_syntax == [TRANSFER_SYNTAXES[0]]
+
+
+def test_results_are_sent_in_explicit_vr_little_endian_and_name_the_implementation() -> None:
+    text = STATEMENT.read_text("utf-8")
+    for result in results():
+        assert result.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
+        assert result.file_meta.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
+    for named in (
+        IMPLEMENTATION_CLASS_UID,
+        IMPLEMENTATION_VERSION_NAME,
+        PYNETDICOM_IMPLEMENTATION_UID,
+        PYNETDICOM_IMPLEMENTATION_VERSION,
+    ):
+        assert f"`{named}`" in text
+
+
+def test_the_answers_are_those_of_the_code() -> None:
+    rows = table(STATEMENT, "2.5 Answers to C-STORE")
+    assert {row["name"]: int(row["status"], 16) for row in rows} == {s.name: s.value for s in Status}
+
+
+def test_every_status_of_a_destination_is_read_as_the_table_says() -> None:
+    words = {
+        "delivered": Verdict.DELIVERED,
+        "tried again": Verdict.TRANSIENT,
+        "given up": Verdict.PERMANENT,
+    }
+    rows = [
+        (re.compile(row["status"].replace(", ", "|").replace("x", "[0-9A-F]")), words[row["taken as"]])
+        for row in table(STATEMENT, "2.6 Reading the answers of a destination")
+    ]
+    for status in range(0x10000):
+        said = next(verdict for pattern, verdict in rows if pattern.fullmatch(f"{status:04X}"))
+        assert classify_status(status).verdict is said, f"{status:04X}"
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_associations_are_rejected_as_the_table_says(tmp_path: Path, number: int) -> None:
+    row = table(STATEMENT, "2.3 Association policies")[number]
+    calling, called, others = (("STRANGER", "FACENORM", 0), (CALLING, "OTHER", 0), (CALLING, "FACENORM", 1))[
+        number
+    ]
+    with running_receiver(tmp_path, node={"maximum_associations": 1}) as receiver:
+        first = [_associate(CALLING, "FACENORM", receiver.port) for _ in range(others)]
+        assert all(association.is_established for association in first)
+        rejected = _associate(calling, called, receiver.port)
+        assert rejected.is_rejected
+        answer = rejected.acceptor.primitive
+        for association in first:
+            association.release()
+    found = (answer.result, answer.result_source, answer.diagnostic)
+    assert found == tuple(int(row[key]) for key in ("result", "source", "reason"))
+
+
+def _associate(calling: str, called: str, port: int) -> object:
+    entity = AE(ae_title=calling)
+    entity.acse_timeout = entity.network_timeout = 10
+    entity.add_requested_context(VERIFICATION)
+    return entity.associate(LOOPBACK, port, ae_title=called)

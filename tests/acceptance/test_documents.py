@@ -1,0 +1,232 @@
+"""The documents: their commands run, their links lead somewhere, their tables are the code's."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from prometheus_client import CollectorRegistry
+
+from dicom_node.metrics import NodeCollector, StageSeconds
+from models.catalog import CATALOG
+from storage.database import connect, migrate, sessions
+from tests.acceptance.documents import DOCUMENTS, REPOSITORY, anchors, blocks, links, table
+from tests.faces import generated_face
+from tests.tiny import TINY_GENERATOR
+
+PROGRAMS = Path(sys.executable).parent
+NAMES = [str(document.relative_to(REPOSITORY)) for document in DOCUMENTS]
+OPERATIONS = REPOSITORY / "docs" / "operations.md"
+
+
+def _run(line: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        line,
+        shell=True,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """A folder as the documents take it: the examples in `deploy/`, and a photograph."""
+    shutil.copytree(REPOSITORY / "deploy", tmp_path / "deploy")
+    Image.fromarray(generated_face(15)).save(tmp_path / "photo.jpg", quality=92)
+    return tmp_path
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """The documented programs first on the path, and the tiny generator in the place of the real one."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("FACENORM_") or k == "FACENORM_CACHE"}
+    path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
+    return kept | {"PATH": path, "FACENORM_SCORING__GENERATOR": str(TINY_GENERATOR)}
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if blocks(REPOSITORY / name, "console")])
+def test_commands_that_are_shown_with_a_prompt_run(
+    name: str, workplace: Path, environment: dict[str, str]
+) -> None:
+    for block in blocks(REPOSITORY / name, "console"):
+        for line in block.lines:
+            assert line.startswith("$ "), f"{block.place}: {line}"
+            done = _run(line.removeprefix("$ "), workplace, environment)
+            assert done.returncode == 0, f"{block.place}: {line}\n{done.stdout}{done.stderr}"
+
+
+def test_the_readme_shows_how_to_score_and_what_comes_of_it(
+    workplace: Path, environment: dict[str, str]
+) -> None:
+    lines = [line for block in blocks(REPOSITORY / "README.md", "console") for line in block.lines]
+    (command,) = (line for line in lines if "--output-dir" in line)
+    assert _run(command.removeprefix("$ "), workplace, environment).returncode == 0
+    found = sorted(path.name for path in (workplace / "pictures").iterdir())
+    assert found == [f"photo-{kind}.png" for kind in ("aligned", "difference", "masked", "normalized")]
+
+
+def test_every_other_command_and_option_exists() -> None:
+    lines = [
+        (block.place, line)
+        for document in DOCUMENTS
+        for block in blocks(document, "sh")
+        for line in block.lines
+    ]
+    assert lines
+    for place, line in lines:
+        words = line.split()
+        program = words[0].rsplit("/", 1)[-1]
+        if program == "facenorm":
+            assert _is_known(words[1:]), f"{place}: {line}"
+        elif program == "make":
+            assert words[1] in _targets(), f"{place}: {line}"
+        elif program in ("python", "python3"):
+            _check_module(words[1:], place)
+        else:
+            assert program in ("curl", "pip"), f"{place}: {line}"
+
+
+def test_commands_named_in_the_text_exist() -> None:
+    for document in DOCUMENTS:
+        for command in re.findall(r"`facenorm ([^`]+)`", document.read_text("utf-8")):
+            assert _is_known(command.split()), f"{document.name}: facenorm {command}"
+
+
+@cache
+def _help(command: tuple[str, ...]) -> tuple[bool, str]:
+    """Return whether `facenorm COMMAND --help` succeeds, and its text."""
+    done = subprocess.run(
+        [str(PROGRAMS / "facenorm"), *command, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
+    )
+    return done.returncode == 0, done.stdout
+
+
+def _is_known(words: list[str]) -> bool:
+    """Whether the subcommand and the options among `words` are in `--help`."""
+    command = tuple(words[: 2 if words[0] == "models" else 1])
+    known, text = _help(command)
+    options = [word for word in words if word.startswith("--")]
+    return known and all(re.search(rf"{option}\b", text) for option in options)
+
+
+@cache
+def _targets() -> set[str]:
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    return set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+
+def _check_module(words: list[str], place: str) -> None:
+    assert words[0] == "-m", place
+    if words[1] not in ("pytest", "venv"):
+        path = REPOSITORY / words[1].replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), f"{place}: {words[1]}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_and_named_files_lead_somewhere(name: str) -> None:
+    document = REPOSITORY / name
+    for target in links(document):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        found = document.parent / path if path else document
+        assert found.exists(), f"{name}: {target}"
+        assert not anchor or anchor in anchors(found), f"{name}: {target}"
+    folders = "bench|deploy|dicom_node|docs|models|pipeline|reports|storage|tests"
+    for path in re.findall(rf"`((?:{folders})/[\w/.-]+)`", document.read_text("utf-8")):
+        assert (REPOSITORY / path).exists() or path == "bench/results/", f"{name}: {path}"
+
+
+def test_the_table_of_weights_has_an_entry_for_each() -> None:
+    rows = table(REPOSITORY / "README.md", "Weights and their licences")
+    assert [row["licence"] for row in rows] == [
+        entry.licence.removesuffix(" (as the package states)") for entry in CATALOG.values()
+    ]
+
+
+def test_the_table_of_metrics_is_complete(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    StageSeconds(registry)
+    engine = connect(f"sqlite:///{tmp_path / 'facenorm.sqlite'}")
+    migrate(engine)
+    registry.register(
+        NodeCollector(
+            sessions=sessions(engine),
+            workflows=lambda: {"ENQUEUED": 0},
+            chore_failures=lambda: {("trigger", "OSError"): 1},
+        )
+    )
+    found = {f"{m.name}_total" if m.type == "counter" else m.name for m in registry.collect()}
+    engine.dispose()
+    assert {row["metric"] for row in table(OPERATIONS, "Health and metrics")} == found
+
+
+def test_every_message_among_the_symptoms_is_in_the_code() -> None:
+    code = "\n".join(
+        path.read_text("utf-8")
+        for folder in ("dicom_node", "models", "storage")
+        for path in sorted((REPOSITORY / folder).rglob("*.py"))
+    )
+    column = OPERATIONS.read_text("utf-8").partition("## Failures by symptom")[2].partition("\n## ")[0]
+    symptoms = [line.split("|")[1] for line in column.splitlines() if line.startswith("|")][2:]
+    quoted = [text for symptom in symptoms for text in re.findall(r"`([^`]+)`", symptom)]
+    # Statuses are held against the code with the conformance statement, commands above.
+    messages = [q for q in quoted if not re.fullmatch(r"[AC][0-9]{3}|\[\[.*\]\]|facenorm .*", q)]
+    assert len(messages) >= 10
+    for message in messages:
+        assert message in code, message
+
+
+def test_what_is_not_there_yet_has_no_command() -> None:
+    _, text = _help(())
+    assert not {"worker", "rescore", "calibrate"} & set(text.split())
+
+
+def _tracked() -> list[Path]:
+    listed = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [REPOSITORY / name for name in listed.stdout.split("\0") if name]
+
+
+# Written so that they do not match themselves.
+FORBIDDEN = {
+    "host of a package registry": r"\b(?:pypi|pythonhosted|npmjs|pytorch|anaconda|conda)[.](?:org|com|io)\b",
+    "path of one machine": r"(?<![\w.~])/(?:root|work|home/\w+|Users/\w+)/",
+    "unfinished": r"\b(?:TO[D]O|FIX[M]E|XX[X])\b|coming so[o]n",
+}
+
+
+@pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="not a checkout")
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_tracked_file_holds_what_must_not_be_published(what: str) -> None:
+    pattern = re.compile(FORBIDDEN[what])
+    found = []
+    for path in _tracked():
+        try:
+            text = path.read_text("utf-8")
+        except (UnicodeDecodeError, FileNotFoundError):  # binary, or deleted and not committed yet
+            continue
+        found += [f"{path.relative_to(REPOSITORY)}: {match.group()}" for match in pattern.finditer(text)]
+    assert not found
