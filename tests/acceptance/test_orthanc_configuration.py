@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
-from tests.acceptance.documents import REPOSITORY, blocks
+from tests.acceptance.documents import REPOSITORY, blocks, table
 from tests.faces import generated_face
 from tests.integration.running_node import NodeUnderTest, running, wait_until
 from tests.peers import LOOPBACK, OrthancPeer, free_port, run_tool, running_orthanc
@@ -137,6 +138,7 @@ def test_a_study_sent_by_the_documented_requests_comes_back_scored(
         assert (sent["InstancesCount"], sent["FailedInstancesCount"]) == (1, 0)
         _results_arrive(orthanc)
         _history_shows_it(node)
+    _data_folder_is_as_documented(node.data)
 
 
 def test_the_script_routes_photographs_and_leaves_results_alone(
@@ -165,3 +167,12 @@ def _history_shows_it(node: DocumentedNode) -> None:
     (entry,) = json.loads(history.stdout)
     assert (entry["status"], entry["study_instance_uid"]) == ("scored", STUDY)
     wait_until(lambda: "2 delivered" in node.facenorm("jobs").stdout, 30, "both deliveries")
+
+
+def _data_folder_is_as_documented(folder: Path) -> None:
+    rows = table(REPOSITORY / "docs" / "operations.md", "The data folder")
+    documented = {name.rstrip("/") for row in rows for name in row["inside"].split(", ")}
+    found = {re.sub(r"-(wal|shm)$", "", path.name) for path in folder.iterdir()}
+    assert found == documented - {"quarantine"}
+    assert folder.stat().st_mode & 0o077 == 0
+    assert not any("TEST" in path.name for path in folder.rglob("*"))
