@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from models.generator import GeneratorError
 from models.regressor import Regressor, RegressorError, load_regressor
+from pipeline.features import FeatureExtractor, to_tensor
 from pipeline.measurement import FaceMeasurer, Stopwatch
 from pipeline.normalization import Profile
 from pipeline.result import Features, Rejection, RejectionReason, Scored, plain
@@ -116,6 +118,23 @@ def test_uncertainty_joins_spread_and_the_regressors_own_error(
     assert exact.score.uncertainty == pytest.approx(spread, abs=6e-4)
     means = np.mean([list(f.as_dict().values()) for f in features], axis=0)
     assert list(scored.score.features.as_dict().values()) == pytest.approx(means.tolist())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_normalized_picture_is_the_nearest_candidates(photograph: NDArray[np.uint8], seed: int) -> None:
+    generator, metric = tiny_generator(), real_metric()
+    profile = replace(Profile.from_card(generator.card.profiles["fast"]), candidates=3)
+    measurer = FaceMeasurer(generator, metric, face_finder(), profile, seed)
+    face = measurer.locate(photograph, Stopwatch())
+    features, picture = measurer.measure(face, Stopwatch())
+    raw, mask = to_tensor(face.picture, torch.device("cpu")), torch.from_numpy(face.mask)
+    shown = to_tensor(picture, torch.device("cpu"))[None]
+    w = torch.tensor([[1.0, 2.0]])
+    (again,) = FeatureExtractor(metric, raw, mask).compare(shown, w[0], w)
+    distances = sorted(f.d_xperc for f in features)
+    assert distances[1] > distances[0] + 0.005
+    # The picture is rounded to eight bits.
+    assert again.d_xperc == pytest.approx(distances[0], abs=0.002)
 
 
 def test_single_candidate_has_the_regressors_error_alone(photograph: NDArray[np.uint8]) -> None:
