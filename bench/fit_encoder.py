@@ -10,6 +10,9 @@ light; the answer is always the face's own w. Reduced-rank ridge regression: clo
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -17,9 +20,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from bench.drawn_faces import shards
+from bench.drawn_faces import SHARD
 from models.allocator import keep_freed_memory
 from models.cache import cached_path
 from models.catalog import LANDMARKS, LPIPS_TRUNKS
@@ -31,6 +34,8 @@ from pipeline.face import FaceFinder
 from pipeline.features import to_tensor
 from pipeline.mask import face_mask
 from pipeline.rejection import UnscorablePhotographError
+
+Array = NDArray[np.float32]
 
 _DRAWING_SIDE = 512  # anomalies are drawn and landmarks found at this size
 
@@ -46,47 +51,62 @@ def main() -> None:
     arguments.add_argument("--rank", type=int, default=160)
     arguments.add_argument("--held-out", type=int, default=200, help="faces kept for the figures printed")
     arguments.add_argument("--seed", type=int, default=3)
+    arguments.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments.add_argument("--output", type=Path, required=True)
     options = arguments.parse_args()
     keep_freed_memory()
-    metric = Lpips.load("alexnet", cached_path(LPIPS_TRUNKS, "alexnet.safetensors"))
-    faces = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
-    inputs, answers, owners = collect(options.faces, metric, faces, options.variants, options.seed)
+    inputs, answers, owners = collect(options.faces, options.variants, options.seed, options.workers)
     train = owners >= options.held_out
     held_out = ~train
-    for strength in (300.0, 1000.0, 3000.0, 10000.0, 30000.0):
+    best = (-1.0, 0.0)
+    for strength in (1000.0, 4000.0, 16000.0):
         fitted = reduced_rank(inputs[train], answers[train], strength, options.rank)
-        print(f"ridge {strength:g}: held-out R2 {explained(fitted, inputs[held_out], answers[held_out]):.4f}")
-        best = max(
-            (explained(fitted, inputs[held_out], answers[held_out]), strength), locals().get("best", (-1, 0))
-        )
+        share = explained(fitted, inputs[held_out], answers[held_out])
+        print(f"ridge {strength:g}: held-out R2 {share:.4f}", flush=True)
+        best = max((share, strength), best)
     fitted = reduced_rank(inputs, answers, best[1], options.rank)
     save_file({f"encoder.{k}": v.half().contiguous() for k, v in fitted.items()}, options.output)
     print(f"kept ridge {best[1]:g}, held-out R2 {best[0]:.4f}, {options.output}")
 
 
 def collect(
-    folder: Path, metric: Lpips, faces: FaceFinder, variants: int, seed: int
+    folder: Path, variants: int, seed: int, workers: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return inputs (M, F), answers (M, w_dim) and each row's face number (M,)."""
+    paths = sorted(folder.glob("*.safetensors"))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        jobs = [pool.submit(collect_shard, path, n, variants, seed) for n, path in enumerate(paths)]
+        parts = [job.result() for job in track(jobs, description="pictures")]
+    inputs, answers, owners = (torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
+    return inputs, answers, owners
+
+
+def collect_shard(path: Path, shard: int, variants: int, seed: int) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Return the rows of one shard: inputs, answers, face numbers."""
+    torch.set_num_threads(1)
+    metric = Lpips.load("alexnet", cached_path(LPIPS_TRUNKS, "alexnet.safetensors"))
+    finder = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
+    faces = load_file(path)
     inputs, answers, owners = [], [], []
-    number = -1
-    for shard in track(list(shards(folder)), description="pictures"):
-        for w, picture in zip(shard["w"], shard["pictures"], strict=True):
-            number += 1
-            rgb = cv2.resize(
-                picture.permute(1, 2, 0).numpy(), (_DRAWING_SIDE,) * 2, interpolation=cv2.INTER_CUBIC
-            )
-            try:
-                landmarks = faces.find(rgb).landmarks
-            except UnscorablePhotographError:
-                continue
-            for variant in range(variants):
-                random = np.random.default_rng([seed, number, variant])
-                inputs.append(_inputs(_variant(rgb, landmarks, variant, random), landmarks, metric))
-                answers.append(w)
-                owners.append(number)
-    return torch.stack(inputs), torch.stack(answers), torch.tensor(owners)
+    for n, (w, picture) in enumerate(zip(faces["w"], faces["pictures"], strict=True)):
+        number = shard * SHARD + n
+        rgb = cv2.resize(
+            picture.permute(1, 2, 0).numpy(), (_DRAWING_SIDE,) * 2, interpolation=cv2.INTER_CUBIC
+        )
+        try:
+            landmarks = finder.find(rgb).landmarks
+        except UnscorablePhotographError:
+            continue
+        mask = cv2.resize(
+            face_mask(landmarks * 1024 / _DRAWING_SIDE), (256, 256), interpolation=cv2.INTER_AREA
+        )
+        for variant in range(variants):
+            random = np.random.default_rng([seed, number, variant])
+            inputs.append(_inputs(_variant(rgb, landmarks, variant, random), torch.from_numpy(mask), metric))
+            answers.append(w.numpy())
+            owners.append(number)
+    return np.stack(inputs), np.stack(answers), np.array(owners)
 
 
 def _variant(
@@ -99,14 +119,10 @@ def _variant(
 
 
 @torch.no_grad()
-def _inputs(rgb: NDArray[np.uint8], landmarks: NDArray[np.float64], metric: Lpips) -> torch.Tensor:
-    scale = 1024 / rgb.shape[0]
-    mask = torch.from_numpy(
-        cv2.resize(face_mask(landmarks * scale), (256, 256), interpolation=cv2.INTER_AREA)
-    )
+def _inputs(rgb: NDArray[np.uint8], mask: torch.Tensor, metric: Lpips) -> Array:
     small = to_tensor(cv2.resize(rgb, (256, 256), interpolation=cv2.INTER_AREA), torch.device("cpu"))
     picture = (small * mask)[None]
-    return encoder_inputs(picture, metric.features(picture))[0]
+    return np.asarray(encoder_inputs(picture, metric.features(picture))[0].numpy())
 
 
 def reduced_rank(x: torch.Tensor, y: torch.Tensor, strength: float, rank: int) -> dict[str, torch.Tensor]:

@@ -26,7 +26,7 @@ from models.allocator import keep_freed_memory
 from models.cache import cached_path
 from models.catalog import GENERATOR
 
-_DIRECTIONS = 32
+_DIRECTIONS = 96
 _CHANNELS = 64
 _SKIPPED = (
     "layers.5.up",

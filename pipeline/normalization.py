@@ -7,9 +7,11 @@ its own: the K normalizations and the raw inversion (lambda_avg = 0) run side by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -52,11 +54,19 @@ class Profile:
 
     def __post_init__(self) -> None:
         """Raise ProfileError for a value that cannot work."""
+        for key in ("steps", "metric_resolution", "candidates"):
+            if type(getattr(self, key)) is not int:
+                raise ProfileError(f"{key} must be a whole number, not {getattr(self, key)!r}")
+        for key in ("learning_rate", "lambda_sim", "lambda_avg", "start_spread", "warm_up", "ramp_down"):
+            value = getattr(self, key)
+            if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+                raise ProfileError(f"{key} must be a number of at least zero, not {value!r}")
         for key in ("steps", "learning_rate", "metric_resolution", "lambda_sim", "candidates"):
             if not getattr(self, key) > 0:
                 raise ProfileError(f"{key} must be above zero")
-        if self.lambda_avg < 0 or self.start_spread < 0:
-            raise ProfileError("lambda_avg and start_spread must not be negative")
+        for key in ("warm_up", "ramp_down"):
+            if getattr(self, key) > 1:
+                raise ProfileError(f"{key} is a share of the steps and cannot be above 1")
         if self.start not in ("average", "encoder"):
             raise ProfileError(f"start must be 'average' or 'encoder', not {self.start!r}")
         if self.box not in ("statistics", "paper"):
@@ -104,16 +114,17 @@ def normalize(
     Repeatable for a seed on the same device.
     """
     objective = Objective(generator, metric, x_raw, mask, profile.metric_resolution)
-    random = torch.Generator().manual_seed(seed)
     rows = profile.candidates + 1
-    noise = torch.randn(rows, generator.network.w_dim, generator=random).to(generator.device)
+    randoms = _row_generators(seed, rows)
+    noise = torch.stack([torch.randn(generator.network.w_dim, generator=r) for r in randoms])
+    noise = noise.to(generator.device)
     noise[0] = 0  # the first candidate and the raw inversion start without noise
     noise[-1] = 0
     centre = generator.w_avg if profile.start == "average" else encoded(generator, metric, x_raw, mask)
     start = centre + profile.start_spread * generator.w_std * noise
     lambda_avg = torch.full((rows,), profile.lambda_avg, device=generator.device)
     lambda_avg[-1] = 0
-    found = _descend(objective, start, lambda_avg, profile, random, progress)
+    found = _descend(objective, start, lambda_avg, profile, randoms, progress)
     return Latents(found.w[:-1], found.w[-1], found.similarity, found.averageness)
 
 
@@ -170,7 +181,7 @@ def _descend(
     start: Tensor,
     lambda_avg: Tensor,
     profile: Profile,
-    random: torch.Generator,
+    randoms: Sequence[torch.Generator],
     progress: Progress | None,
 ) -> _Found:
     """Run Adam on every row of `start` at once and keep each row's best iterate."""
@@ -196,7 +207,7 @@ def _descend(
             group["lr"] = profile.learning_rate * _rate(step, profile)
         optimiser.step()
         with torch.no_grad():
-            _redraw_outside(w, low, high, random)
+            _redraw_outside(w, low, high, randoms)
         if progress is not None:
             progress(step + 1, profile.steps)
     return best
@@ -218,9 +229,15 @@ def _box(generator: Generator, profile: Profile) -> tuple[Tensor, Tensor]:
     return generator.w_low, generator.w_high
 
 
-def _redraw_outside(w: Tensor, low: Tensor, high: Tensor, random: torch.Generator) -> None:
+def _row_generators(seed: int, rows: int) -> list[torch.Generator]:
+    """Return one stream of numbers for each row, so that no row depends on how many others there are."""
+    seeds = [int(np.random.SeedSequence([seed, n]).generate_state(1, np.uint64)[0]) for n in range(rows)]
+    return [torch.Generator().manual_seed(s % 2**63) for s in [*seeds[1:], seeds[0]]]
+
+
+def _redraw_outside(w: Tensor, low: Tensor, high: Tensor, randoms: Sequence[torch.Generator]) -> None:
     """Replace components outside [low, high] by uniform draws inside (paper, "Methods")."""
     outside = (w < low) | (w > high)
-    if outside.any():
-        drawn = torch.rand(w.shape, generator=random).to(w.device) * (high - low) + low
-        w[outside] = drawn[outside]
+    for row in outside.any(1).nonzero()[:, 0].tolist():
+        drawn = torch.rand(w.shape[1], generator=randoms[row]).to(w.device) * (high - low) + low
+        w[row, outside[row]] = drawn[outside[row]]

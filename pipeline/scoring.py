@@ -22,7 +22,7 @@ from pipeline.normalization import Profile, Progress
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
 from pipeline.rejection import UnscorablePhotographError
-from pipeline.result import Provenance, Rejection, Score, Scored
+from pipeline.result import Features, Provenance, Rejection, Score, Scored
 
 
 class PhotographScorer:
@@ -46,6 +46,12 @@ class PhotographScorer:
                 f"scoring.regressor: {regressor.name} was fitted on {regressor.generator}, not on "
                 f"these weights of {generator.name}; choose its own regressor or calibrate one"
             )
+        unknown = set(regressor.features) - set(Features.names())
+        if unknown:
+            raise RegressorError(
+                f"scoring.regressor: {regressor.name} asks for the feature {sorted(unknown)[0]!r}, which this "
+                "version does not measure; use the version that it was fitted with, or calibrate anew"
+            )
         profile = Profile.from_card(generator.card.profiles[profile_name])
         self._measurer = FaceMeasurer(generator, metric, faces, profile, seed)
         self._regressor = regressor
@@ -59,7 +65,7 @@ class PhotographScorer:
             profile=profile_name,
             seed=seed,
             software_version=version("facenorm"),
-            settings=profile.as_dict(),
+            settings={**profile.as_dict(), "regressor_profile": regressor.profile},
         )
 
     def score_file(self, path: Path, progress: Progress | None = None) -> Scored | Rejection:

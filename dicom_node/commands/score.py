@@ -62,7 +62,7 @@ def score(
     """Score photographs from 1 (most deformed) to 7 (most normal).
 
     Exit status 0 when every photograph was scored, 1 when some were rejected, 2 for wrong usage. What no
-    option says comes from section [scoring] of the settings.
+    option says comes from the settings' section "scoring".
     """
     given = {
         "profile": profile,
@@ -98,10 +98,8 @@ def _picture_folder(folder: Path | None) -> PictureFolder | None:
 
 def _load(settings: Settings, given: dict[str, object]) -> PhotographScorer:
     # Imported here, because torch takes seconds and wrong usage should be told at once.
-    from models.allocator import keep_freed_memory
     from pipeline.scoring import build_scorer
 
-    keep_freed_memory()
     chosen = settings.scoring.model_copy(update=given)
     _check_device(chosen.device)
     try:

@@ -217,7 +217,6 @@ def test_unknown_profile_is_refused_with_the_known_ones() -> None:
         scorer("slow")
 
 
-@pytest.mark.xfail(strict=True, reason="noticed only when the first photograph is scored")
 def test_regressor_on_unknown_features_is_refused() -> None:
     unheard_of = replace(regressor(), features=("d_unheard_of",))
     with pytest.raises(RegressorError, match=r"scoring\.regressor.*d_unheard_of"):
