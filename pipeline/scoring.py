@@ -49,8 +49,8 @@ class PhotographScorer:
         unknown = set(regressor.features) - set(Features.names())
         if unknown:
             raise RegressorError(
-                f"scoring.regressor: {regressor.name} asks for the feature {sorted(unknown)[0]!r}, which this "
-                "version does not measure; use the version that it was fitted with, or calibrate anew"
+                f"scoring.regressor: {regressor.name} asks for the feature {sorted(unknown)[0]!r}, which "
+                "this version does not measure; use the version that it was fitted with, or calibrate anew"
             )
         profile = Profile.from_card(generator.card.profiles[profile_name])
         self._measurer = FaceMeasurer(generator, metric, faces, profile, seed)
