@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset
 
 from dicom_node.demo.archive import AE_TITLE
 from dicom_node.demo.child_process import last_lines, running_child
-from dicom_node.demo.loopback import free_port, get_bytes, get_json
+from dicom_node.demo.loopback import LOOPBACK, free_port, get_bytes, get_json
+from dicom_node.demo.node_process import NODE_AE_TITLE
 from dicom_node.demo.problem import DemoError
 
 _START_SECONDS = 60.0
@@ -44,7 +45,7 @@ class Orthanc:
 
 @contextmanager
 def running_orthanc(binary: str, folder: Path) -> Iterator[Orthanc]:
-    """Run Orthanc on loopback within the context. Raises DemoError where it does not start."""
+    """Run Orthanc within the context, for this machine only. Raises DemoError where it does not start."""
     name, dicom_port, http_port = f"facenorm-demo-{uuid.uuid4()}", free_port(), free_port()
     settings, log = folder / "orthanc.json", folder / "orthanc.log"
     settings.write_text(json.dumps(_configuration(name, dicom_port, http_port, folder), indent=1))
@@ -59,6 +60,8 @@ def running_orthanc(binary: str, folder: Path) -> Iterator[Orthanc]:
 
 
 def _configuration(name: str, dicom_port: int, http_port: int, folder: Path) -> dict[str, object]:
+    # Orthanc takes DICOM associations on every address: only those from this machine may do anything.
+    node = {"AET": NODE_AE_TITLE, "Host": LOOPBACK, "Port": 104, "AllowEcho": True, "AllowStore": True}
     return {
         "Name": name,
         "StorageDirectory": str(folder / "storage"),
@@ -69,7 +72,10 @@ def _configuration(name: str, dicom_port: int, http_port: int, folder: Path) -> 
         "HttpPort": http_port,
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False,
-        "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowEcho": False,
+        "DicomAlwaysAllowStore": False,
+        "DicomCheckModalityHost": True,
+        "DicomModalities": {"node": node},
         "UnknownSopClassAccepted": True,
         "OverwriteInstances": False,
         "Plugins": [],
