@@ -72,8 +72,13 @@ def _check_one_patient_and_study(photographs: Sequence[ReportedPhotograph]) -> N
         raise ValueError("a photograph appears twice in one report")
     if len({str(source.StudyInstanceUID) for source in sources}) > 1:
         raise ValueError("the photographs belong to several studies")
-    if len({(str(s.get("PatientID") or ""), str(s.get("IssuerOfPatientID") or "")) for s in sources}) > 1:
+    if len({(_trimmed(s, "PatientID"), _trimmed(s, "IssuerOfPatientID")) for s in sources}) > 1:
         raise ValueError("the photographs belong to several patients")
+
+
+def _trimmed(source: Dataset, keyword: str) -> str:
+    # Spaces around a value of VR LO say nothing (PS3.5 section 6.2), and the archive may pad as it likes.
+    return str(source.get(keyword) or "").strip(" \0")
 
 
 def _order(photograph: ReportedPhotograph) -> tuple[int, int, str]:

@@ -214,3 +214,12 @@ def test_nothing_to_report_and_mixed_up_photographs_are_refused() -> None:
     with pytest.raises(ValueError, match="several patients") as caught:
         build(first, secondary_capture(2, IssuerOfPatientID="OTHER SITE"))
     assert "TEST-1" not in str(caught.value)
+
+
+def test_padding_of_an_identifier_makes_no_other_patient() -> None:
+    padded = secondary_capture(2)
+    padded.PatientID = f" {padded.PatientID} "
+    report = build_structured_report(
+        [reported(one, rejection()) for one in (secondary_capture(1), padded)], None, CREATED
+    )
+    assert len(read_scores(report)) == 2
