@@ -39,14 +39,16 @@ class GeneratorCard:
 
     @staticmethod
     def parse(text: str) -> GeneratorCard:
-        """Read a card; raises GeneratorError naming the missing key."""
-        values = json.loads(text)
+        """Read a card; raises GeneratorError naming the missing key, or for what is no JSON object."""
         try:
+            values = json.loads(text)
             return GeneratorCard(
                 **{key: values[key] for key in ("name", "title", "licence", "profiles", "regressor")}
             )
         except KeyError as missing:
             raise GeneratorError(f"the generator's card lacks the key {missing}") from missing
+        except (TypeError, ValueError) as error:
+            raise GeneratorError(f"the generator's card cannot be read ({error})") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,19 @@ class Generator:
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the torch device for a setting: "auto" takes a GPU where there is one."""
+    """Return the torch device for a setting: "auto" takes a GPU where there is one.
+
+    Raises GeneratorError for a device that torch does not know, or cannot use here.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise GeneratorError(
+            f"scoring.device: the device {device!r} cannot be used here ({reason})"
+        ) from error
 
 
 def load_generator(name: str, device: torch.device) -> Generator:

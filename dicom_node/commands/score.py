@@ -101,24 +101,10 @@ def _load(settings: Settings, given: dict[str, object]) -> PhotographScorer:
     from pipeline.scoring import build_scorer
 
     chosen = settings.scoring.model_copy(update=given)
-    _check_device(chosen.device)
     try:
         return build_scorer(chosen.generator, chosen.profile, chosen.device, chosen.regressor, chosen.seed)
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
         raise _UnusableError(str(error) or type(error).__name__) from error
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    from models.generator import choose_device
-
-    try:
-        torch.empty(0, device=choose_device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise _UnusableError(
-            f"device {device!r} cannot be used here: {str(error).splitlines()[0]}"
-        ) from error
 
 
 def _score_all(

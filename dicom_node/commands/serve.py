@@ -64,13 +64,14 @@ def load_scorer(settings: Settings) -> Scorer:
     """Load the weights and compose the scorer; takes seconds.
 
     Raises:
-        NodeError: weights are missing or do not fit; the text says what to do.
+        NodeError: weights are missing or do not fit, or the device cannot be used; the text says what to do.
 
     """
     # Imported here, because torch takes seconds and no other command that needs settings wants it.
     from models.cache import WeightsMissingError
     from models.generator import GeneratorError
     from models.regressor import RegressorError
+    from pipeline.normalization import ProfileError
     from pipeline.scoring import build_scorer
 
     scoring = settings.scoring
@@ -78,7 +79,7 @@ def load_scorer(settings: Settings) -> Scorer:
         return build_scorer(
             scoring.generator, scoring.profile, scoring.device, scoring.regressor, scoring.seed
         )
-    except (WeightsMissingError, GeneratorError, RegressorError) as error:
+    except (WeightsMissingError, GeneratorError, RegressorError, ProfileError) as error:
         raise NodeError(str(error)) from None
 
 

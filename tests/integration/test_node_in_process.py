@@ -7,11 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dicom_node.commands.serve import load_scorer
 from dicom_node.node import Node, NodeError
-from dicom_node.settings import Data, Settings, Status
+from dicom_node.settings import Data, Scoring, Settings, Status
 from dicom_node.settings import Node as NodeSettings
 from tests.peers import LOOPBACK, run_tool
 from tests.small_scorer import SmallScorer
+from tests.tiny import TINY_GENERATOR
 
 
 def _settings(folder: Path) -> Settings:
@@ -27,6 +29,19 @@ def test_nodes_start_and_stop_one_after_the_other(tmp_path: Path) -> None:
         assert node.stop()
         assert (health.status_code, health.json()["reasons"]) == (200, {})
         assert refused.returncode != 0  # nobody may call where no senders are configured
+
+
+@pytest.mark.parametrize(
+    ("scoring", "message"),
+    [
+        (Scoring(device="abacus"), r"scoring\.device"),
+        (Scoring(generator="nobody"), r"scoring\.generator"),
+        (Scoring(generator=str(TINY_GENERATOR), regressor="absent.json"), r"scoring\.regressor"),
+    ],
+)
+def test_settings_that_no_scorer_can_be_made_of_are_named(scoring: Scoring, message: str) -> None:
+    with pytest.raises(NodeError, match=message):
+        load_scorer(Settings(scoring=scoring))
 
 
 def test_a_scorer_that_cannot_be_made_leaves_nothing_running(tmp_path: Path) -> None:

@@ -197,9 +197,21 @@ def test_card_names_the_key_that_it_lacks(key: str) -> None:
         GeneratorCard.parse(json.dumps(values))
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_what_is_no_card_is_refused(text: str) -> None:
+    with pytest.raises(GeneratorError, match="card cannot be read"):
+        GeneratorCard.parse(text)
+
+
 def test_device_setting() -> None:
     assert choose_device("cpu") == CPU
     assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_device_that_is_not_here_is_refused_with_the_setting(device: str) -> None:
+    with pytest.raises(GeneratorError, match=rf"scoring\.device: the device '{device}'"):
+        choose_device(device)
 
 
 @pytest.mark.real_weights
