@@ -11,10 +11,8 @@ from functools import partial
 from random import Random
 
 import structlog
-from alembic.util import CommandError
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.chores import Chores
@@ -28,7 +26,7 @@ from dicom_node.status import StatusServer, build_app
 from dicom_node.study_steps import Scorer, StudySteps
 from dicom_node.trigger import Trigger
 from dicom_node.workflow import StudyQueue, system_database
-from storage.database import connect, migrate, sessions
+from storage.database import UnusableDatabaseError, open_database, sessions
 from storage.instances import InstanceStore
 
 _log = structlog.get_logger(__name__)
@@ -139,16 +137,10 @@ class Node:
         except OSError as error:
             raise NodeError(f"the data folder {settings.data.folder}: {error.strerror}") from None
         try:
-            engine = connect(settings.database_url)
-            self._stopping.callback(engine.dispose)
-            migrate(engine)
-        except CommandError:
-            raise NodeError("the database is of a newer facenorm; run that version") from None
-        except (SQLAlchemyError, ValueError, ImportError) as error:
-            # Their texts may hold the URL, and with it a password.
-            raise NodeError(
-                f"the database cannot be used ({type(error).__name__}); check data.database_url"
-            ) from None
+            engine = open_database(settings.database_url)
+        except UnusableDatabaseError as error:
+            raise NodeError(str(error)) from None
+        self._stopping.callback(engine.dispose)
         return _Core(engine, sessions(engine), InstanceStore(settings.data.folder))
 
     def _start_status(self) -> StatusServer:

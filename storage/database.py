@@ -9,8 +9,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -20,6 +22,31 @@ _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
 # Any fixed number that no other program on the same PostgreSQL database uses.
 _MIGRATION_LOCK = 0x6661_6365
+
+
+class UnusableDatabaseError(Exception):
+    """The database cannot be used; the text says what to do, and holds nothing of the URL."""
+
+
+def open_database(url: str) -> Engine:
+    """Return an engine for `url` (see `connect`) whose tables are up to date.
+
+    Raises UnusableDatabaseError, whatever the cause.
+    """
+    try:
+        engine = connect(url)
+        try:
+            migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+    except CommandError:
+        raise UnusableDatabaseError("the database is of a newer facenorm; run that version") from None
+    except (SQLAlchemyError, OSError, ValueError, ImportError) as error:
+        raise UnusableDatabaseError(
+            f"the database cannot be used ({type(error).__name__}); check data.database_url"
+        ) from None
+    return engine
 
 
 def connect(url: str) -> Engine:

@@ -12,8 +12,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dicom_node.commands.node_database import node_database
 from dicom_node.settings import SettingsError, load_settings
-from storage.database import connect, migrate, sessions
 from storage.history import AmbiguousPatientError, HistoryEntry, UnknownPatientError, patient_history
 
 
@@ -34,10 +34,8 @@ def history(
     except SettingsError as error:
         errors.print(str(error), markup=False)
         raise typer.Exit(2) from None
-    engine = connect(settings.database_url)
     try:
-        migrate(engine)
-        with sessions(engine)() as session:
+        with node_database(settings) as sessions, sessions() as session:
             entries = patient_history(session, patient_id, issuer)
     except UnknownPatientError:
         errors.print("No photograph of a patient with this identifier has been received.")
@@ -45,8 +43,6 @@ def history(
     except AmbiguousPatientError:
         errors.print("Several issuers use this identifier; name one with --issuer ('' for none).")
         raise typer.Exit(1) from None
-    finally:
-        engine.dispose()
     if as_json:
         typer.echo(json.dumps([_plain(entry) for entry in entries], indent=2))
     else:

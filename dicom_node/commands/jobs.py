@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from dicom_node.commands.node_database import node_database
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.workflow import FAILED, system_database, workflow_states
-from storage.database import connect, migrate, sessions
 from storage.deliveries import DEAD, DUE, PendingDelivery, count_deliveries, dead, waiting
 
 
@@ -44,13 +44,8 @@ def _print_studies(settings: Settings) -> bool:
 
 
 def _print_deliveries(settings: Settings) -> bool:
-    engine = connect(settings.database_url)
-    try:
-        migrate(engine)
-        with sessions(engine)() as session:
-            counts, due, given_up = count_deliveries(session), waiting(session), dead(session)
-    finally:
-        engine.dispose()
+    with node_database(settings) as sessions, sessions() as session:
+        counts, due, given_up = count_deliveries(session), waiting(session), dead(session)
     typer.echo("Deliveries: " + ", ".join(f"{number} {state}" for state, number in counts.items()))
     header = ("ID", "STATE", "DESTINATION", "ATTEMPTS", "NEXT ATTEMPT", "LAST ERROR", "SOP INSTANCE UID")
     _print_rows([header, *map(partial(_row, DUE), due), *map(partial(_row, DEAD), given_up)])

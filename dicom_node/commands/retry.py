@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from dicom_node.commands.node_database import node_database
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.workflow import forget_failed_workflows, system_database
-from storage.database import connect, migrate, sessions
 from storage.deliveries import revive
 
 
@@ -47,10 +47,5 @@ def retry(
 
 
 def _revive(settings: Settings, ids: list[int] | None) -> list[int]:
-    engine = connect(settings.database_url)
-    try:
-        migrate(engine)
-        with sessions(engine).begin() as session:
-            return revive(session, now=datetime.now(UTC), ids=ids)
-    finally:
-        engine.dispose()
+    with node_database(settings) as sessions, sessions.begin() as session:
+        return revive(session, now=datetime.now(UTC), ids=ids)

@@ -83,3 +83,15 @@ def test_wrong_settings_are_wrong_usage(config: Path) -> None:
         result = _run(config, *command)
         assert result.exit_code == 2
         assert "data.folde" in result.output
+
+
+@pytest.mark.parametrize("command", [("jobs",), ("retry", "--all"), ("history", "TEST-0001")])
+def test_a_useless_database_is_told_without_its_password(
+    config: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FACENORM_DATA__DATABASE_URL", "postgresql://u:hunter2@127.0.0.1:1/x")
+    result = _run(config, *command)
+    assert result.exit_code == 1
+    assert "check data.database_url" in result.output
+    assert "hunter2" not in result.output
+    assert isinstance(result.exception, SystemExit)
