@@ -30,14 +30,26 @@ from models.lpips import Lpips
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.capture_variation import vary_capture
 from pipeline.face import FaceFinder
-from pipeline.features import FEATURE_SIDE, mean_features, resized, to_picture, to_tensor
+from pipeline.features import (
+    FEATURE_SIDE,
+    mean_features,
+    mean_local_features,
+    resized,
+    to_picture,
+    to_tensor,
+)
+from pipeline.local_features import LOCAL_FEATURES
 from pipeline.measurement import FaceMeasurer, Stopwatch
 from pipeline.normalization import Profile
 from pipeline.regression import FittedRegressor, fit_regressor
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Features
 
-_UNDEFORMED_SHARE = 0.25
+FEATURES = (*Features.names(), *LOCAL_FEATURES)
+
+_UNDEFORMED_SHARE = 0.35
+_LEAST_SEVERITY = 0.4
+_GREATEST_VARIATION = 0.5
 
 
 def main() -> None:
@@ -83,29 +95,29 @@ def measure_all(generator: Generator, options: argparse.Namespace, numbers: rang
 def measured(
     generator: Generator, metric: Lpips, measurer: FaceMeasurer, number: int, seed: int
 ) -> dict[str, object]:
-    """Return one training row: kind, drawn severity, perceptual distance and the five features."""
+    """Return one training row: kind, drawn severity, perceptual distance and all features."""
     random = np.random.default_rng([seed, number])
     z = torch.from_numpy(random.standard_normal((1, generator.network.w_dim))).float().to(generator.device)
     with torch.no_grad():
         w = generator.w_avg + 0.85 * (generator.network.mapping(z) - generator.w_avg)
         picture = to_picture(generator.network.synthesis(w)[0])
     kind = AnomalyKind(random.choice([str(k) for k in AnomalyKind]))
-    severity = 0.0 if random.uniform() < _UNDEFORMED_SHARE else float(random.uniform(0.1, 1))
+    severity = 0.0 if random.uniform() < _UNDEFORMED_SHARE else float(random.uniform(_LEAST_SEVERITY, 1))
     try:
         original = measurer.locate(picture, Stopwatch())
         deformed = draw_anomaly(
             picture, original.alignment.to_photograph(original.landmarks), kind, severity, number
         )
         distance = perceptual_distance(metric, picture, deformed, original.mask, generator.device)
-        photographed = vary_capture(deformed, float(random.uniform(0, 1)), number)
-        features, _ = measurer.measure(measurer.locate(photographed, Stopwatch()), Stopwatch())
+        photographed = vary_capture(deformed, float(random.uniform(0, _GREATEST_VARIATION)), number)
+        found = measurer.measure(measurer.locate(photographed, Stopwatch()), Stopwatch())
     except UnscorablePhotographError as error:
         return {"kind": kind, "severity": severity, "rejected": str(error)}
     return {
         "kind": kind,
         "severity": severity,
         "distance": distance,
-        "features": mean_features(features).as_dict(),
+        "features": {**mean_features(found.features).as_dict(), **mean_local_features(found.local_features)},
     }
 
 
@@ -126,7 +138,7 @@ def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
     distance = np.array([row["distance"] for row in kept])
     reference = float(np.percentile(distance[distance > 0], 95))
     ratings = 7 - 6 * np.minimum(1, np.sqrt(distance / reference))
-    x = np.array([[row["features"][name] for name in Features.names()] for row in kept])
+    x = np.array([[row["features"][name] for name in FEATURES] for row in kept])
     fitted = fit_regressor(x, ratings, list(range(len(kept))), seed=0)
     options.output.write_text(
         json.dumps(document(generator, options, fitted, kept, reference), indent=1) + "\n"
@@ -147,7 +159,7 @@ def document(
     }
     return {
         "name": f"{generator.name}-synthetic-1",
-        "features": list(Features.names()),
+        "features": list(FEATURES),
         "mean": fitted.mean.tolist(),
         "scale": fitted.scale.tolist(),
         "members": fitted.members,

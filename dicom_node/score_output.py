@@ -42,6 +42,7 @@ def as_json(scored: ScoredFile, provenance: Provenance) -> dict[str, object]:
         "regressor": provenance.regressor,
         "seconds": dict(result.seconds),
         "reason_code": None if isinstance(result, Score) else result.reason.value,
+        "local_features": details.get("local_features"),
         "outline": details.get("outline"),
         "rows": result.rows,
         "columns": result.columns,

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models.lpips import Lpips
+from pipeline.local_features import local_features
 from pipeline.normalization import resized
 from pipeline.result import Features
 
@@ -61,6 +62,12 @@ class FeatureExtractor:
             for k in range(len(drawn))
         ]
 
+    def locate(self, x_norm: Tensor) -> list[dict[str, float]]:
+        """Return the local features (`pipeline.local_features`) of each of K pictures (K, 3, H, W)."""
+        drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
+        maps = self._metric.map(self._metric.features(drawn), self._raw_features, FEATURE_SIDE)
+        return local_features(maps, self._raw, drawn, self._mask)
+
 
 def _latent(w: Tensor) -> NDArray[np.float64]:
     return np.asarray(w.double().cpu().numpy())
@@ -70,6 +77,11 @@ def mean_features(features: list[Features]) -> Features:
     """Average over the K candidates (paper: candidates stabilise the features)."""
     rows = np.array([list(f.as_dict().values()) for f in features])
     return Features(*(float(v) for v in rows.mean(0)))
+
+
+def mean_local_features(local: list[dict[str, float]]) -> dict[str, float]:
+    """Average over the K candidates."""
+    return {name: float(np.mean([f[name] for f in local])) for name in local[0]}
 
 
 def to_tensor(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:

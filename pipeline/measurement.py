@@ -18,7 +18,8 @@ from pipeline.face import FaceFinder
 from pipeline.features import FeatureExtractor, to_picture, to_tensor
 from pipeline.mask import face_mask
 from pipeline.normalization import Profile, Progress, normalize
-from pipeline.result import Features
+from pipeline.rejection import UnscorablePhotographError
+from pipeline.result import Features, Rejection, RejectionReason
 
 Clock = Callable[[], float]
 
@@ -53,6 +54,28 @@ class AlignedFace:
     alignment: Alignment
 
 
+def _alignment(landmarks: NDArray[np.float64], rgb: NDArray[np.uint8]) -> Alignment:
+    try:
+        return find_alignment(landmarks)
+    except ValueError as error:
+        rows, columns = rgb.shape[:2]
+        detail = "Eyes and mouth could not be told apart. Take the photograph upright, facing the camera."
+        raise UnscorablePhotographError(Rejection(RejectionReason.NO_FACE, detail, rows, columns)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """How far a face is from its normalized version.
+
+    features, local_features: one for each of the K candidates. normalized: the nearest candidate's
+    picture, uint8 RGB at the generator's resolution.
+    """
+
+    features: list[Features]
+    local_features: list[dict[str, float]]
+    normalized: NDArray[np.uint8]
+
+
 class FaceMeasurer:
     """Finds, aligns, normalizes and measures faces under one profile."""
 
@@ -67,16 +90,14 @@ class FaceMeasurer:
         with watch.stage("face"):
             landmarks = self._faces.find(rgb).landmarks
         with watch.stage("align"):
-            alignment = find_alignment(landmarks)
+            alignment = _alignment(landmarks, rgb)
             aligned_landmarks = alignment.to_aligned(landmarks)
             return AlignedFace(
                 align(rgb, alignment), aligned_landmarks, face_mask(aligned_landmarks), alignment
             )
 
-    def measure(
-        self, face: AlignedFace, watch: Stopwatch, progress: Progress | None = None
-    ) -> tuple[list[Features], NDArray[np.uint8]]:
-        """Return the features of each of the K candidates, and the best one's picture (uint8 RGB)."""
+    def measure(self, face: AlignedFace, watch: Stopwatch, progress: Progress | None = None) -> Measurement:
+        """Normalize the face and measure every candidate."""
         generator = self._generator
         x_raw, mask = (
             to_tensor(face.picture, generator.device),
@@ -86,13 +107,14 @@ class FaceMeasurer:
             latents = normalize(generator, self._metric, x_raw, mask, self._profile, self._seed, progress)
         with watch.stage("features"), torch.no_grad():
             extractor = FeatureExtractor(self._metric, x_raw, mask)
-            best, features = None, []
+            best, features, local = None, [], []
             # One picture at a time: the full network's activations for K of them would take gigabytes.
             for w_norm in latents.w_norm[:, None]:
                 x_norm = generator.network.synthesis(w_norm)
                 features += extractor.compare(x_norm, latents.w_raw, w_norm)
+                local += extractor.locate(x_norm)
                 if features[-1].d_xperc == min(f.d_xperc for f in features):
                     best = to_picture(x_norm[0])
         if best is None:
             raise RuntimeError("normalization gave no candidate")
-        return features, best
+        return Measurement(features, local, best)

@@ -99,7 +99,8 @@ class Score:
     value: 1 (most deformed) to 7 (most normal), the paper's scale. uncertainty: one standard
     deviation in points of that scale. outline: closed polyline around the face, (column, row) in
     pixels of the photograph as stored, first point repeated at the end. rows, columns: the
-    photograph's size in pixels. seconds: wall-clock seconds by stage.
+    photograph's size in pixels. seconds: wall-clock seconds by stage. local_features: the features beyond
+    the paper's five, by name (`pipeline.local_features`).
     """
 
     value: float
@@ -110,6 +111,7 @@ class Score:
     columns: int
     provenance: Provenance
     seconds: Mapping[str, float]
+    local_features: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError for values outside their ranges."""
@@ -120,6 +122,7 @@ class Score:
         if len(self.outline) < 4 or self.outline[0] != self.outline[-1]:
             raise ValueError("the outline must be a closed polyline of at least three different points")
         object.__setattr__(self, "seconds", MappingProxyType(dict(self.seconds)))
+        object.__setattr__(self, "local_features", MappingProxyType(dict(self.local_features)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,5 +170,6 @@ def plain(value: Score | Rejection) -> dict[str, object]:
     result["provenance"] = value.provenance.as_dict() if value.provenance else None
     if isinstance(value, Score):
         result["features"] = asdict(value.features)
+        result["local_features"] = dict(value.local_features)
         result["outline"] = [list(point) for point in value.outline]
     return result

@@ -15,7 +15,8 @@ from models.generator import Generator, GeneratorError, choose_device, load_gene
 from models.lpips import Lpips
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.face import FaceFinder
-from pipeline.features import mean_features
+from pipeline.features import mean_features, mean_local_features
+from pipeline.local_features import LOCAL_FEATURES
 from pipeline.mask import outline_in_photograph
 from pipeline.measurement import FaceMeasurer, Stopwatch
 from pipeline.normalization import Profile, Progress
@@ -46,7 +47,7 @@ class PhotographScorer:
                 f"scoring.regressor: {regressor.name} was fitted on {regressor.generator}, not on "
                 f"these weights of {generator.name}; choose its own regressor or calibrate one"
             )
-        unknown = set(regressor.features) - set(Features.names())
+        unknown = set(regressor.features) - {*Features.names(), *LOCAL_FEATURES}
         if unknown:
             raise RegressorError(
                 f"scoring.regressor: {regressor.name} asks for the feature {sorted(unknown)[0]!r}, which "
@@ -89,11 +90,14 @@ class PhotographScorer:
             face = self._measurer.locate(rgb, watch)
         except UnscorablePhotographError as error:
             return self._rejected(error, watch)
-        features, normalized = self._measurer.measure(face, watch, progress)
-        scores = [self._regressor.predict(f.as_dict()) for f in features]
-        mean = mean_features(features)
+        found = self._measurer.measure(face, watch, progress)
+        scores = [
+            self._regressor.predict({**features.as_dict(), **local})
+            for features, local in zip(found.features, found.local_features, strict=True)
+        ]
+        mean, local = mean_features(found.features), mean_local_features(found.local_features)
         score = Score(
-            value=round(self._regressor.predict(mean.as_dict()), 3),
+            value=round(self._regressor.predict({**mean.as_dict(), **local}), 3),
             uncertainty=round(_uncertainty(scores, self._regressor.residual_std), 3),
             features=mean,
             outline=outline_in_photograph(face.landmarks, face.alignment, *rgb.shape[:2]),
@@ -101,8 +105,9 @@ class PhotographScorer:
             columns=rgb.shape[1],
             provenance=self.provenance,
             seconds=watch.seconds,
+            local_features=local,
         )
-        return Scored(score, face_images(face, normalized))
+        return Scored(score, face_images(face, found.normalized))
 
     def _rejected(self, error: UnscorablePhotographError, watch: Stopwatch) -> Rejection:
         found = error.rejection

@@ -47,6 +47,17 @@ FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
 )
 """Feature name -> (concept name, unit), in the fixed order of `pipeline.result.Features`."""
 
+LOCAL_FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
+    {
+        "l_p99": (Code("L_P99", SCHEME, "Local perceptual distance, 99th percentile"), NO_UNIT),
+        "l_contrast": (Code("L_CONTRAST", SCHEME, "Local perceptual distance above its median"), NO_UNIT),
+        "l_asymmetry": (Code("L_ASYMMETRY", SCHEME, "Left-right difference of perceptual distance"), NO_UNIT),
+        "c_p99": (Code("C_P99", SCHEME, "Local colour deviation, 99th percentile"), NO_UNIT),
+        "c_asymmetry": (Code("C_ASYMMETRY", SCHEME, "Left-right difference of colour deviation"), NO_UNIT),
+    }
+)
+"""The same for `pipeline.local_features.LOCAL_FEATURES`; a score may be without them."""
+
 REJECTIONS: Final[Mapping[RejectionReason, Code]] = MappingProxyType(
     {
         RejectionReason.NO_FACE: Code("REJ_NO_FACE", SCHEME, "Rejected: no face found"),

@@ -75,7 +75,7 @@ def _size(photograph: ReportedPhotograph) -> tuple[int, int]:
 
 
 def _measurements(score: Score, photograph: ReportedPhotograph) -> Iterator[hd.Measurement]:
-    """Yield the score first, as viewers show that one, then its uncertainty and the five features."""
+    """Yield the score first, as viewers show that one, then its uncertainty and the features."""
     images = [hd.SourceImageForMeasurement(photograph.source.SOPClassUID, photograph.source.SOPInstanceUID)]
     if photograph.normalized is not None:
         reference = photograph.normalized
@@ -89,8 +89,9 @@ def _measurements(score: Score, photograph: ReportedPhotograph) -> Iterator[hd.M
         codes.SCORE_UNIT,
         derivation=codes.STANDARD_DEVIATION,
     )
-    for feature, value in score.features.as_dict().items():
-        name, unit = codes.FEATURES[feature]
+    concepts = {**codes.FEATURES, **codes.LOCAL_FEATURES}
+    for feature, value in {**score.features.as_dict(), **score.local_features}.items():
+        name, unit = concepts[feature]
         yield hd.Measurement(name, float(f"{value:.6g}"), unit)
 
 

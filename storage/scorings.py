@@ -69,6 +69,7 @@ def result_of(row: Scoring) -> Score | Rejection:
             columns=stored["columns"],
             provenance=provenance,
             seconds=stored["seconds"],
+            local_features=stored.get("local_features", {}),
         )
     return Rejection(
         reason=RejectionReason(stored["reason"]),

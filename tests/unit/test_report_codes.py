@@ -6,25 +6,27 @@ from pathlib import Path
 
 from pydicom.sr.coding import Code
 
+from pipeline.local_features import LOCAL_FEATURES
 from pipeline.result import Features, RejectionReason
 from reports import codes
 
 
 def private_codes() -> list[Code]:
     found = [value for value in vars(codes).values() if isinstance(value, Code)]
-    found += [name for name, _ in codes.FEATURES.values()]
+    found += [name for name, _ in (*codes.FEATURES.values(), *codes.LOCAL_FEATURES.values())]
     found += codes.REJECTIONS.values()
     return [code for code in found if code.scheme_designator == codes.SCHEME]
 
 
 def test_every_feature_and_every_reason_has_a_code() -> None:
     assert tuple(codes.FEATURES) == Features.names()
+    assert tuple(codes.LOCAL_FEATURES) == LOCAL_FEATURES
     assert set(codes.REJECTIONS) == set(RejectionReason)
 
 
 def test_codes_are_distinct_and_fit_their_attributes() -> None:
     values = [code.value for code in private_codes()]
-    assert len(values) == len(set(values)) == 13
+    assert len(values) == len(set(values)) == 18
     assert all(len(code.value) <= 16 and len(code.meaning) <= 64 for code in private_codes())
 
 

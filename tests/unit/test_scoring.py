@@ -107,7 +107,7 @@ def test_uncertainty_joins_spread_and_the_regressors_own_error(
     generator = tiny_generator()
     profile = Profile.from_card(generator.card.profiles["fast"])
     measurer = FaceMeasurer(generator, real_metric(), face_finder(), profile, seed=0)
-    features, _ = measurer.measure(measurer.locate(photograph, Stopwatch()), Stopwatch())
+    features = measurer.measure(measurer.locate(photograph, Stopwatch()), Stopwatch()).features
     assert len(features) == profile.candidates == 2
     scores = [regressor().predict(f.as_dict()) for f in features]
     spread = abs(scores[0] - scores[1]) / 2**0.5
@@ -126,12 +126,12 @@ def test_normalized_picture_is_the_nearest_candidates(photograph: NDArray[np.uin
     profile = replace(Profile.from_card(generator.card.profiles["fast"]), candidates=3)
     measurer = FaceMeasurer(generator, metric, face_finder(), profile, seed)
     face = measurer.locate(photograph, Stopwatch())
-    features, picture = measurer.measure(face, Stopwatch())
+    found = measurer.measure(face, Stopwatch())
     raw, mask = to_tensor(face.picture, torch.device("cpu")), torch.from_numpy(face.mask)
-    shown = to_tensor(picture, torch.device("cpu"))[None]
+    shown = to_tensor(found.normalized, torch.device("cpu"))[None]
     w = torch.tensor([[1.0, 2.0]])
     (again,) = FeatureExtractor(metric, raw, mask).compare(shown, w[0], w)
-    distances = sorted(f.d_xperc for f in features)
+    distances = sorted(f.d_xperc for f in found.features)
     assert distances[1] > distances[0] + 0.005
     # The picture is rounded to eight bits.
     assert again.d_xperc == pytest.approx(distances[0], abs=0.002)

@@ -54,6 +54,11 @@ def test_scores_and_reasons_are_read_back() -> None:
         "d_xpsnr": 21.3,
         "d_wbc": 0.4,
         "d_wcorr": 0.5,
+        "l_p99": 0.2,
+        "l_contrast": 0.11,
+        "l_asymmetry": 0.03,
+        "c_p99": 0.12,
+        "c_asymmetry": 0.02,
     }
     assert first.outline == score().outline
     assert second.source_sop_instance_uid == f"{STUDY_UID}.1.2"

@@ -1,0 +1,61 @@
+"""Where a face deviates from its normalized version, in figures: features beyond the paper's five.
+
+The paper's features are means over the face, and people differ from what a generator draws of them by more
+than a mild anomaly adds to a mean. An anomaly is in one place and mostly on one side: these look for that.
+All are taken inside the mask at `FEATURE_SIDE` px, on maps smoothed over `_SMOOTHING` px.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LOCAL_FEATURES = ("l_p99", "l_contrast", "l_asymmetry", "c_p99", "c_asymmetry")
+"""Names, in order.
+
+l_p99: 99th percentile of the LPIPS map (no unit). l_contrast: its 98th percentile minus its median.
+l_asymmetry: mean difference between the map and its mirror image. c_p99: 99th percentile of the colour
+deviation, the distance in the opponent axes (R - G, (R + G) / 2 - B) of pictures in [0, 1], the mean
+deviation taken off. c_asymmetry: mean difference between the colour deviation and its mirror image.
+"""
+
+_SMOOTHING = 9
+
+
+def local_features(perceptual: Tensor, raw: Tensor, drawn: Tensor, mask: Tensor) -> list[dict[str, float]]:
+    """Return the local features of each of K normalized pictures, by name.
+
+    perceptual: LPIPS maps (K, 1, S, S). raw: (1, 3, S, S), drawn: (K, 3, S, S), both in [-1, 1]. mask:
+    (1, 1, S, S), counted where at least half covered. Mirror images are taken about the frame's middle,
+    where alignment has put the face's.
+    """
+    inside = mask[0, 0] > 0.5
+    both = inside & inside.flip(-1)
+    local = _smooth(perceptual)[:, 0]
+    shift = _opponent(raw) - _opponent(drawn)
+    shift = shift - shift[..., inside].mean(-1)[..., None, None]
+    colour = _smooth(shift * mask).square().sum(1).sqrt()
+    features = []
+    for map_, deviation in zip(local, colour, strict=True):
+        values = map_[inside]
+        low, high, highest = torch.quantile(values, torch.tensor([0.5, 0.98, 0.99], device=values.device))
+        figures = (
+            highest,
+            high - low,
+            (map_ - map_.flip(-1)).abs()[both].mean(),
+            torch.quantile(deviation[inside], 0.99),
+            (deviation - deviation.flip(-1)).abs()[both].mean(),
+        )
+        features.append(dict(zip(LOCAL_FEATURES, (float(f) for f in figures), strict=True)))
+    return features
+
+
+def _smooth(maps: Tensor) -> Tensor:
+    return functional.avg_pool2d(maps, _SMOOTHING, stride=1, padding=_SMOOTHING // 2, count_include_pad=False)
+
+
+def _opponent(pictures: Tensor) -> Tensor:
+    """(N, 3, S, S) in [-1, 1] -> (N, 2, S, S), red-green and yellow-blue of the picture in [0, 1]."""
+    red, green, blue = ((pictures + 1) / 2).unbind(1)
+    return torch.stack((red - green, (red + green) / 2 - blue), 1)
