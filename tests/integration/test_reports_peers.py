@@ -12,6 +12,7 @@ import pytest
 from pydicom.dataset import FileDataset
 
 from pipeline.result import RejectionReason
+from reports import codes
 from reports.reported_photograph import ObjectReference, PredecessorReport
 from reports.reported_scores import read_scores
 from tests.peers import OrthancPeer, require, run_tool
@@ -138,7 +139,9 @@ def test_highdicom_reads_the_report(tmp_path: Path) -> None:
     assert isinstance(again, hd.sr.Comprehensive3DSR)
     groups = again.content.get_planar_roi_measurement_groups()
     assert len(groups) == 3
-    assert [len(group.get_measurements()) for group in groups] == [7, 0, 7]
+    scored = 2 + len(codes.FEATURES) + len(codes.LOCAL_FEATURES)  # score, uncertainty, features
+    assert scored == 12
+    assert [len(group.get_measurements()) for group in groups] == [scored, 0, scored]
     assert groups[0].get_measurements()[0].value == 4.82
     assert groups[0].roi.graphic_type == hd.sr.GraphicTypeValues.POLYLINE
     assert np.allclose(groups[0].roi.value, score().outline)
