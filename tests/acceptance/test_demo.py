@@ -40,6 +40,8 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         # What a user's shell may hold must not reach the demo's node.
         env=os.environ | {"COLUMNS": "200", "FACENORM_NODE__PORT": "1", "FACENORM_SENDERS": "[]"},
+        # A shell's background job inherits an ignored SIGINT, and so would this child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
 
 

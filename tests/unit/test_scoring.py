@@ -123,7 +123,7 @@ def test_uncertainty_joins_spread_and_the_regressors_own_error(
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_normalized_picture_is_the_nearest_candidates(photograph: NDArray[np.uint8], seed: int) -> None:
     generator, metric = tiny_generator(), real_metric()
-    profile = replace(Profile.from_card(generator.card.profiles["fast"]), candidates=3)
+    profile = replace(Profile.from_card(generator.card.profiles["fast"]), candidates=3, start_spread=2.0)
     measurer = FaceMeasurer(generator, metric, face_finder(), profile, seed)
     face = measurer.locate(photograph, Stopwatch())
     found = measurer.measure(face, Stopwatch())
