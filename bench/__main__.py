@@ -1,106 +1,34 @@
-"""`make bench`: seconds per photograph, stage by stage, beside the paper's plain loop in the same run.
+"""`make bench`: the parts of the bench in turn, one table and one JSON file.
 
-The plain loop is what the paper describes on the same generator: 500 steps at 1024 px for the normalization,
-then 500 for the raw inversion, one picture at a time, each step the whole network and the metric at full
-resolution. Some of its steps are timed and multiplied. Figures are of this machine; the ratio is what counts.
+Figures are of this machine; the ratios, taken within the same run, are what counts.
 
-    python -m bench [--photos DIR] [--count 4] [--plain-steps 10]
+    python -m bench [--only scoring_speed]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import resource
-import time
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
+from bench import scoring_speed
+from bench.table import show
 
-from bench.plain_loop import PLAIN_STEPS, plain_step_seconds
-from models.catalog import GENERATOR
-from models.generator import choose_device, load_generator
-from pipeline.features import to_picture
-from pipeline.photograph import read_photograph
-from pipeline.result import Scored
-from pipeline.scoring import build_scorer
+PARTS = {"scoring_speed": scoring_speed}
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--photos", type=Path, help="a folder of photographs instead of generated faces")
-    arguments.add_argument(
-        "--count", type=int, default=4, help="photographs (one more is scored first, untimed)"
-    )
-    arguments.add_argument("--plain-steps", type=int, default=10, help="steps of the plain loop to time")
-    arguments.add_argument("--device", default="auto")
-    arguments.add_argument("--output", type=Path, default=Path("bench/results/speed.json"))
+    arguments.add_argument("--only", choices=PARTS, help="run one part")
+    arguments.add_argument("--output", type=Path, default=Path("bench/results/bench.json"))
     options = arguments.parse_args()
-    scorer = build_scorer(GENERATOR, "fast", options.device)
-    pictures = photographs(options.photos, options.count + 1)
-    scorer.score(pictures[0])  # warm caches, so that the others show the steady state
-    stages = [seconds_by_stage(scorer.score(picture)) for picture in pictures[1:]]
-    mean = {name: float(np.mean([s[name] for s in stages])) for name in stages[0]}
-    step = plain_step_seconds(options.device, options.plain_steps)
-    record = {
-        "device": device_name(options.device),
-        "threads": torch.get_num_threads(),
-        "photographs": options.count,
-        "seconds_by_stage": {name: round(value, 3) for name, value in mean.items()},
-        "seconds_per_photograph": round(sum(mean.values()), 3),
-        "plain_seconds_per_step": round(step, 3),
-        "plain_seconds_per_photograph": round(2 * PLAIN_STEPS * step, 1),
-        "ratio": round(2 * PLAIN_STEPS * step / sum(mean.values()), 1),
-        "peak_resident_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-    }
+    parts = {name: part for name, part in PARTS.items() if options.only in {None, name}}
+    records = {name: part.measure() for name, part in parts.items()}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(record, indent=1) + "\n")
-    show(record, options.output)
-
-
-def photographs(folder: Path | None, count: int) -> list[NDArray[np.uint8]]:
-    """Return `count` pictures, read from a folder or drawn by the generator."""
-    if folder is not None:
-        return [read_photograph(path) for path in sorted(folder.glob("*.jpg"))[:count]]
-    generator = load_generator(GENERATOR, choose_device("cpu"))
-    random = torch.Generator().manual_seed(5)
-    z = torch.randn(count, generator.network.w_dim, generator=random)
-    with torch.no_grad():
-        w = generator.w_avg + 0.7 * (generator.network.mapping(z) - generator.w_avg)
-        return [to_picture(generator.network.synthesis(row)[0]) for row in w[:, None]]
-
-
-def seconds_by_stage(result: object) -> dict[str, float]:
-    if not isinstance(result, Scored):
-        raise SystemExit("a photograph of the benchmark was rejected; choose others with --photos")
-    return dict(result.score.seconds)
-
-
-def device_name(device: str) -> str:
-    """Return the device in words."""
-    if choose_device(device).type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{platform.processor() or platform.machine()} CPU, {os.cpu_count()} cores"
-
-
-def show(record: dict[str, object], output: Path) -> None:
-    """Print one table."""
-    began = time.strftime("%Y-%m-%d")
-    table = Table("figure", "value", title=f"facenorm bench, {began}")
-    for name, value in record.items():
-        values = value if isinstance(value, dict) else {name: value}
-        for key, figure in values.items():
-            table.add_row(key if isinstance(value, dict) else name, str(figure))
-    Console().print(table)
-    Console().print(f"written to {output}")
+    options.output.write_text(json.dumps(records, indent=1) + "\n")
+    show("facenorm bench", *(part.rows(records[name]) for name, part in parts.items()))
 
 
 if __name__ == "__main__":

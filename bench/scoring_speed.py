@@ -1,0 +1,107 @@
+"""Seconds per photograph, stage by stage, beside the paper's plain loop in the same run.
+
+The plain loop is what the paper describes on the same generator: 500 steps at 1024 px for the normalization,
+then 500 for the raw inversion, one picture at a time, each step the whole network and the metric at full
+resolution. Some of its steps are timed and multiplied. Figures are of this machine; the ratio is what counts.
+
+    python -m bench.scoring_speed [--photos DIR] [--count 4] [--plain-steps 10]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.plain_loop import PLAIN_STEPS, plain_step_seconds
+from bench.table import show
+from models.catalog import GENERATOR
+from models.generator import choose_device, load_generator
+from pipeline.features import to_picture
+from pipeline.photograph import read_photograph
+from pipeline.result import Scored
+from pipeline.scoring import build_scorer
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--photos", type=Path, help="a folder of photographs instead of generated faces")
+    arguments.add_argument(
+        "--count", type=int, default=4, help="photographs (one more is scored first, untimed)"
+    )
+    arguments.add_argument("--plain-steps", type=int, default=10, help="steps of the plain loop to time")
+    arguments.add_argument("--device", default="auto")
+    options = arguments.parse_args()
+    record = measure(options.device, options.count, options.plain_steps, options.photos)
+    show("scoring_speed", rows(record))
+
+
+def measure(
+    device: str = "auto", count: int = 4, plain_steps: int = 10, photos: Path | None = None
+) -> dict[str, object]:
+    """Return the figures: mean seconds per photograph and stage, the plain loop's, and their ratio."""
+    scorer = build_scorer(GENERATOR, "fast", device)
+    pictures = photographs(photos, count + 1)
+    scorer.score(pictures[0])  # warm caches, so that the others show the steady state
+    stages = [seconds_by_stage(scorer.score(picture)) for picture in pictures[1:]]
+    mean = {name: float(np.mean([s[name] for s in stages])) for name in stages[0]}
+    step = plain_step_seconds(device, plain_steps)
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "photographs": count,
+        "seconds_by_stage": {name: round(value, 3) for name, value in mean.items()},
+        "seconds_per_photograph": round(sum(mean.values()), 3),
+        "plain_seconds_per_step": round(step, 3),
+        "plain_seconds_per_photograph": round(2 * PLAIN_STEPS * step, 1),
+        "ratio": round(2 * PLAIN_STEPS * step / sum(mean.values()), 1),
+        "peak_resident_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def rows(record: dict[str, object]) -> list[tuple[str, str]]:
+    """Return the record's figures as lines of the common table: (figure, value)."""
+    lines: list[tuple[str, str]] = []
+    for name, value in record.items():
+        if isinstance(value, dict):
+            lines += [(f"{name}: {key}", str(figure)) for key, figure in value.items()]
+        else:
+            lines.append((name, str(value)))
+    return lines
+
+
+def photographs(folder: Path | None, count: int) -> list[NDArray[np.uint8]]:
+    """Return `count` pictures, read from a folder or drawn by the generator."""
+    if folder is not None:
+        return [read_photograph(path) for path in sorted(folder.glob("*.jpg"))[:count]]
+    generator = load_generator(GENERATOR, choose_device("cpu"))
+    random = torch.Generator().manual_seed(5)
+    z = torch.randn(count, generator.network.w_dim, generator=random)
+    with torch.no_grad():
+        w = generator.w_avg + 0.7 * (generator.network.mapping(z) - generator.w_avg)
+        return [to_picture(generator.network.synthesis(row)[0]) for row in w[:, None]]
+
+
+def seconds_by_stage(result: object) -> dict[str, float]:
+    if not isinstance(result, Scored):
+        raise SystemExit("a photograph of the benchmark was rejected; choose others with --photos")
+    return dict(result.score.seconds)
+
+
+def device_name(device: str) -> str:
+    """Return the device in words."""
+    if choose_device(device).type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.processor() or platform.machine()} CPU, {os.cpu_count()} cores"
+
+
+if __name__ == "__main__":
+    main()
