@@ -28,14 +28,14 @@ from rich.console import Console
 from rich.table import Table
 
 from models.allocator import keep_freed_memory
-from models.cache import cached_path
-from models.catalog import GENERATOR, LANDMARKS, LPIPS_TRUNKS
+from models.catalog import GENERATOR
 from models.generator import Generator, choose_device, load_generator
-from models.lpips import Lpips
+from models.lpips import Lpips, load_metric
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.capture_variation import vary_capture
-from pipeline.face import FaceFinder
-from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_picture, to_tensor
+from pipeline.face import FaceFinder, load_face_finder
+from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_tensor
+from pipeline.generated_face import generated_face
 from pipeline.measurement import FaceMeasurer, Stopwatch
 from pipeline.normalization import Profile, normalize, resized
 from pipeline.photograph import read_photograph
@@ -64,6 +64,7 @@ SETTINGS: dict[str, Profile] = {
     "128 px": replace(CENTRE, metric_resolution=128),
     "from w_avg, 40 steps": replace(CENTRE, start="average", steps=40),
 }
+_TRUNCATION = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,8 @@ def main() -> None:
     options = arguments.parse_args()
     keep_freed_memory()
     generator = load_generator(GENERATOR, choose_device("auto"))
-    metric = Lpips.load("alexnet", cached_path(LPIPS_TRUNKS, "alexnet.safetensors")).to(generator.device)
-    faces = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
+    metric = load_metric(generator.device)
+    faces = load_face_finder()
     cases = [make_case(generator, metric, faces, n, options.photos) for n in range(options.faces)]
     chosen = {name: s for name, s in SETTINGS.items() if not options.only or name in options.only}
     rows = {}
@@ -127,10 +128,8 @@ def picture(
     if photos is not None:
         paths = sorted(photos.glob("*_03.jpg"))  # one photograph a person
         return read_photograph(paths[number * 3 % len(paths)])
-    z = torch.from_numpy(random.standard_normal((1, generator.network.w_dim))).float().to(generator.device)
-    with torch.no_grad():
-        w = generator.w_avg + 0.85 * (generator.network.mapping(z) - generator.w_avg)
-        return vary_capture(to_picture(generator.network.synthesis(w)[0]), 0.7, number)
+    z = torch.from_numpy(random.standard_normal((1, generator.network.w_dim))).float()
+    return vary_capture(generated_face(generator, z, _TRUNCATION), 0.7, number)
 
 
 def try_setting(generator: Generator, metric: Lpips, profile: Profile, cases: list[Case]) -> dict[str, float]:

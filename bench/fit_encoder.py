@@ -24,13 +24,11 @@ from safetensors.torch import load_file, save_file
 
 from bench.drawn_faces import SHARD
 from models.allocator import keep_freed_memory
-from models.cache import cached_path
-from models.catalog import LANDMARKS, LPIPS_TRUNKS
 from models.latent_encoder import encoder_inputs
-from models.lpips import Lpips
+from models.lpips import Lpips, load_metric
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.capture_variation import vary_capture
-from pipeline.face import FaceFinder
+from pipeline.face import load_face_finder
 from pipeline.features import to_tensor
 from pipeline.mask import face_mask
 from pipeline.rejection import UnscorablePhotographError
@@ -85,8 +83,8 @@ def collect(
 def collect_shard(path: Path, shard: int, variants: int, seed: int) -> tuple[Array, Array, NDArray[np.int64]]:
     """Return the rows of one shard: inputs, answers, face numbers."""
     torch.set_num_threads(1)
-    metric = Lpips.load("alexnet", cached_path(LPIPS_TRUNKS, "alexnet.safetensors"))
-    finder = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
+    metric = load_metric(torch.device("cpu"))
+    finder = load_face_finder()
     faces = load_file(path)
     inputs, answers, owners = [], [], []
     for n, (w, picture) in enumerate(zip(faces["w"], faces["pictures"], strict=True)):

@@ -23,21 +23,20 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from models.allocator import keep_freed_memory
-from models.cache import cached_path
-from models.catalog import GENERATOR, LANDMARKS, LPIPS_TRUNKS
+from models.catalog import GENERATOR
 from models.generator import Generator, choose_device, load_generator
-from models.lpips import Lpips
+from models.lpips import Lpips, load_metric
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.capture_variation import vary_capture
-from pipeline.face import FaceFinder
+from pipeline.face import load_face_finder
 from pipeline.features import (
     FEATURE_SIDE,
     mean_features,
     mean_local_features,
     resized,
-    to_picture,
     to_tensor,
 )
+from pipeline.generated_face import generated_face
 from pipeline.local_features import LOCAL_FEATURES
 from pipeline.measurement import FaceMeasurer, Stopwatch
 from pipeline.normalization import Profile
@@ -47,6 +46,7 @@ from pipeline.result import Features
 
 FEATURES = (*Features.names(), *LOCAL_FEATURES)
 
+_TRUNCATION = 0.85
 _UNDEFORMED_SHARE = 0.35
 _LEAST_SEVERITY = 0.4
 _GREATEST_VARIATION = 0.5
@@ -80,8 +80,8 @@ def main() -> None:
 
 def measure_all(generator: Generator, options: argparse.Namespace, numbers: range) -> None:
     """Measure the faces that have no row yet."""
-    metric = Lpips.load("alexnet", cached_path(LPIPS_TRUNKS, "alexnet.safetensors")).to(generator.device)
-    faces = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
+    metric = load_metric(generator.device)
+    faces = load_face_finder()
     settings = {**generator.card.profiles[options.profile], "candidates": options.candidates}
     measurer = FaceMeasurer(generator, metric, faces, Profile.from_card(settings), seed=0)
     for number in track(numbers, description="measuring"):
@@ -97,10 +97,8 @@ def measured(
 ) -> dict[str, object]:
     """Return one training row: kind, drawn severity, perceptual distance and all features."""
     random = np.random.default_rng([seed, number])
-    z = torch.from_numpy(random.standard_normal((1, generator.network.w_dim))).float().to(generator.device)
-    with torch.no_grad():
-        w = generator.w_avg + 0.85 * (generator.network.mapping(z) - generator.w_avg)
-        picture = to_picture(generator.network.synthesis(w)[0])
+    z = torch.from_numpy(random.standard_normal((1, generator.network.w_dim))).float()
+    picture = generated_face(generator, z, _TRUNCATION)
     kind = AnomalyKind(random.choice([str(k) for k in AnomalyKind]))
     severity = 0.0 if random.uniform() < _UNDEFORMED_SHARE else float(random.uniform(_LEAST_SEVERITY, 1))
     try:

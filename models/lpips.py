@@ -17,6 +17,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.cache import cached_path, cached_sha256
+from models.catalog import LPIPS_TRUNKS
+
 _EPSILON = 1e-10
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
@@ -54,9 +57,13 @@ class Lpips(nn.Module):
     shift: Tensor
     scale: Tensor
 
-    def __init__(self, trunk: str, trunk_weights: Mapping[str, Tensor], heads: Sequence[Tensor]) -> None:
+    def __init__(
+        self, trunk: str, trunk_weights: Mapping[str, Tensor], heads: Sequence[Tensor], sha256: str = ""
+    ) -> None:
+        """Take the trunk's name, tensors and digest, and the linear heads, one a tap."""
         super().__init__()
         self.trunk = trunk
+        self.sha256 = sha256
         self._groups = _TRUNKS[trunk][0]
         for name, value in trunk_weights.items():
             self.register_buffer(name.replace(".", "_"), value)
@@ -66,11 +73,11 @@ class Lpips(nn.Module):
         self.register_buffer("scale", torch.tensor(_SCALE)[None, :, None, None])
 
     @staticmethod
-    def load(trunk: str, trunk_file: Path) -> Lpips:
+    def load(trunk: str, trunk_file: Path, sha256: str = "") -> Lpips:
         """Load the metric on `trunk` from its converted safetensors file and lpips' own heads."""
         heads = torch.load(head_file(trunk), map_location="cpu", weights_only=True)
         ordered = [heads[f"lin{n}.model.1.weight"] for n in range(len(heads))]
-        return Lpips(trunk, load_file(trunk_file), ordered).eval()
+        return Lpips(trunk, load_file(trunk_file), ordered, sha256).eval()
 
     def features(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """Return the unit-length features of each tap, weighted so that squared differences sum to LPIPS."""
@@ -125,3 +132,10 @@ class Lpips(nn.Module):
         """Return LPIPS (N,) of two batches of pictures."""
         fa, fb = self.features(a), self.features(b)
         return self.distance(fa, fb, None if mask is None else self.tap_weights(mask, fa))
+
+
+def load_metric(device: torch.device, trunk: str = "alexnet") -> Lpips:
+    """Load the fetched metric on `trunk` ("alexnet" or "vgg16"). Raises WeightsMissingError."""
+    file = f"{trunk}.safetensors"
+    digest = cached_sha256(LPIPS_TRUNKS, file)
+    return Lpips.load(trunk, cached_path(LPIPS_TRUNKS, file), digest).to(device)

@@ -10,6 +10,8 @@ import dlib
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cache import cached_path, cached_sha256
+from models.catalog import LANDMARKS
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Rejection, RejectionReason
 
@@ -30,7 +32,9 @@ class Face:
 class FaceFinder:
     """dlib's detector and landmark model, loaded once."""
 
-    def __init__(self, landmark_model: Path) -> None:
+    def __init__(self, landmark_model: Path, sha256: str = "") -> None:
+        """Take the landmark model's file and its digest."""
+        self.sha256 = sha256
         self._detector = dlib.get_frontal_face_detector()
         self._predictor = dlib.shape_predictor(str(landmark_model))
 
@@ -87,3 +91,9 @@ class FaceFinder:
                 )
             )
         return Face(landmarks, float(confidence))
+
+
+def load_face_finder() -> FaceFinder:
+    """Load the finder with the fetched landmark model. Raises WeightsMissingError."""
+    file = "shape_predictor_68_face_landmarks.dat"
+    return FaceFinder(cached_path(LANDMARKS, file), cached_sha256(LANDMARKS, file))

@@ -59,7 +59,11 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Everything that decides a score besides the pixels; its digest names the scoring setup."""
+    """Everything that decides a score besides the pixels; its digest names the scoring setup.
+
+    metric_sha256, landmarks_sha256: of the metric's trunk and of the landmark model; empty in records from
+    before they were kept.
+    """
 
     generator: str
     generator_sha256: str
@@ -71,6 +75,8 @@ class Provenance:
     seed: int
     software_version: str
     settings: Mapping[str, SettingValue] = field(default_factory=dict)
+    metric_sha256: str = ""
+    landmarks_sha256: str = ""
 
     def __post_init__(self) -> None:
         """Freeze the settings."""

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.allocator import keep_freed_memory
-from models.cache import cached_path
-from models.catalog import LANDMARKS, LPIPS_TRUNKS
 from models.generator import Generator, GeneratorError, choose_device, load_generator
-from models.lpips import Lpips
+from models.lpips import Lpips, load_metric
 from models.regressor import Regressor, RegressorError, load_regressor
-from pipeline.face import FaceFinder
+from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import mean_features, mean_local_features
 from pipeline.local_features import LOCAL_FEATURES
 from pipeline.mask import outline_in_photograph
@@ -60,6 +58,8 @@ class PhotographScorer:
             generator=generator.name,
             generator_sha256=generator.sha256,
             metric=f"lpips-{metric.trunk}",
+            metric_sha256=metric.sha256,
+            landmarks_sha256=faces.sha256,
             regressor=regressor.name,
             regressor_sha256=regressor.sha256,
             regressor_is_synthetic=regressor.synthetic,
@@ -132,7 +132,7 @@ def build_scorer(
     """
     keep_freed_memory()
     chosen = load_generator(generator, choose_device(device))
-    metric = Lpips.load("alexnet", cached_path(LPIPS_TRUNKS, "alexnet.safetensors")).to(chosen.device)
-    faces = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
     path = Path(regressor) if regressor else chosen.folder / chosen.card.regressor
-    return PhotographScorer(chosen, metric, faces, load_regressor(path), profile, seed)
+    return PhotographScorer(
+        chosen, load_metric(chosen.device), load_face_finder(), load_regressor(path), profile, seed
+    )

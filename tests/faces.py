@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.features import to_picture
+from pipeline.generated_face import generated_face as drawn
 from tests.real_weights import real_generator
 
 _TRUNCATION = 0.7  # a little towards the average face: fewer hats, hands and odd backgrounds
@@ -18,9 +18,7 @@ _TRUNCATION = 0.7  # a little towards the average face: fewer hats, hands and od
 def generated_face(seed: int) -> NDArray[np.uint8]:
     """A frontal face, uint8 (1024, 1024, 3) RGB, the same for a seed; read-only because it is shared."""
     generator = real_generator()
-    with torch.no_grad():
-        z = torch.randn(1, generator.network.w_dim, generator=torch.Generator().manual_seed(seed))
-        w = generator.w_avg + _TRUNCATION * (generator.network.mapping(z) - generator.w_avg)
-        picture = to_picture(generator.network.synthesis(w)[0])
+    z = torch.randn(1, generator.network.w_dim, generator=torch.Generator().manual_seed(seed))
+    picture = drawn(generator, z, _TRUNCATION)
     picture.flags.writeable = False
     return picture

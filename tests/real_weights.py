@@ -6,11 +6,10 @@ from functools import cache
 
 import torch
 
-from models.cache import cached_path
-from models.catalog import GENERATOR, LANDMARKS, LPIPS_TRUNKS
+from models.catalog import GENERATOR
 from models.generator import Generator, load_generator
-from models.lpips import Lpips
-from pipeline.face import FaceFinder
+from models.lpips import Lpips, load_metric
+from pipeline.face import FaceFinder, load_face_finder
 
 
 @cache
@@ -20,9 +19,9 @@ def real_generator() -> Generator:
 
 @cache
 def real_metric(trunk: str = "alexnet") -> Lpips:
-    return Lpips.load(trunk, cached_path(LPIPS_TRUNKS, f"{trunk}.safetensors"))
+    return load_metric(torch.device("cpu"), trunk)
 
 
 @cache
 def face_finder() -> FaceFinder:
-    return FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
+    return load_face_finder()

@@ -18,9 +18,7 @@ from dicom_node.demo.problem import DemoError
 from dicom_node.demo.results import difference_in_percent, picture_rows, results_table, said_by
 from dicom_node.demo.sample_face import ANOMALY, draw_sample_face
 from dicom_node.sender import Sender, Verdict
-from models.cache import cached_path
-from models.catalog import LANDMARKS
-from pipeline.face import FaceFinder
+from pipeline.face import FaceFinder, load_face_finder
 
 _POLL_SECONDS = 0.5
 
@@ -42,7 +40,7 @@ class Demo:
 
         The node and the PACS have ended when it returns or raises, whatever the reason.
         """
-        faces = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
+        faces = load_face_finder()
         with (
             running_archive(self.archive, self.folder / "pacs") as archive,
             running_node(self.folder / "node", archive.port, self.scoring) as node,

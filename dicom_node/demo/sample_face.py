@@ -12,7 +12,7 @@ from models.catalog import GENERATOR
 from models.generator import load_generator
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face import FaceFinder
-from pipeline.features import to_picture
+from pipeline.generated_face import generated_face
 
 ANOMALY = AnomalyKind.PORT_WINE_STAIN
 _SEVERITY = 0.9
@@ -39,9 +39,7 @@ def draw_sample_face(faces: FaceFinder) -> SampleFace:
     """
     generator = load_generator(GENERATOR, torch.device("cpu"))
     random = torch.Generator().manual_seed(_FACE_SEED)
-    with torch.no_grad():
-        w = generator.network.mapping(torch.randn(1, generator.network.w_dim, generator=random))
-        truncated = generator.w_avg + _TRUNCATION * (w - generator.w_avg)
-        undeformed = to_picture(generator.network.synthesis(truncated)[0])
+    z = torch.randn(1, generator.network.w_dim, generator=random)
+    undeformed = generated_face(generator, z, _TRUNCATION)
     landmarks = faces.find(undeformed).landmarks
     return SampleFace(draw_anomaly(undeformed, landmarks, ANOMALY, _SEVERITY, _ANOMALY_SEED), undeformed)

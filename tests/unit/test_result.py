@@ -58,6 +58,12 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         provenance.settings["steps"] = 5  # type: ignore[index]
 
 
+def test_record_from_before_the_digests_of_metric_and_landmarks_is_read() -> None:
+    values = Provenance("g", "1", "m", "r", "2", True, "fast", 0, "1.0").as_dict()
+    del values["metric_sha256"], values["landmarks_sha256"]
+    assert Provenance.from_dict(values).metric_sha256 == ""
+
+
 def score(**changes: object) -> Score:
     values = {
         "value": 4.0,

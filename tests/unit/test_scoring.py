@@ -1,5 +1,6 @@
 """Photograph in, score or reason out, on the tiny generator: quick, and the score means nothing."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from models.cache import cached_path
+from models.catalog import LPIPS_TRUNKS
 from models.generator import GeneratorError
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.features import FeatureExtractor, to_tensor
@@ -20,7 +23,7 @@ from pipeline.result import Features, Rejection, RejectionReason, Scored, plain
 from pipeline.scoring import PhotographScorer, build_scorer
 from tests.faces import generated_face
 from tests.real_weights import face_finder, real_metric
-from tests.tiny import TINY_GENERATOR, tiny_generator
+from tests.tiny import TINY_GENERATOR, random_metric, tiny_generator
 
 pytestmark = pytest.mark.real_weights
 
@@ -196,10 +199,14 @@ def test_provenance_tells_every_setup_apart(tmp_path: Path) -> None:
         scorer(seed=1),
         scorer("reference"),
         PhotographScorer(tiny_generator(), metric, faces, load_regressor(other_file), "fast"),
+        PhotographScorer(tiny_generator(), random_metric(), faces, regressor(), "fast"),
     ]
     digests = {setup.provenance.digest() for setup in setups}
-    assert len(digests) == 4
+    assert len(digests) == 5
     assert scorer().provenance.digest() in digests
+    trunk = cached_path(LPIPS_TRUNKS, "alexnet.safetensors")
+    assert setups[0].provenance.metric_sha256 == hashlib.sha256(trunk.read_bytes()).hexdigest()
+    assert setups[0].provenance.landmarks_sha256.startswith("fbdc2cb80eb9aa7a")
     settings = setups[0].provenance.settings
     assert settings["steps"] == 3
     assert settings["lambda_avg"] == 1.0
