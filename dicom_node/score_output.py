@@ -16,11 +16,15 @@ from reports.notices import RESEARCH_USE_NOTICE, regressor_nature
 
 @dataclass(frozen=True, slots=True)
 class ScoredFile:
-    """One photograph, as its path was given, with what came of it; pictures: kind -> path written."""
+    """One photograph, as its path was given, with what came of it.
+
+    pictures: kind -> path written. trouble: why the pictures that were wanted could not be written.
+    """
 
     photograph: Path
     result: Score | Rejection
     pictures: Mapping[str, str] = field(default_factory=dict)
+    trouble: str | None = None
 
 
 def as_json(scored: ScoredFile, provenance: Provenance) -> dict[str, object]:

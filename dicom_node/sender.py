@@ -65,6 +65,8 @@ ASSOCIATION_LOST = Outcome(Verdict.TRANSIENT, "association_lost")
 NOT_TRIED = Outcome(Verdict.NOT_TRIED)
 NO_ACCEPTED_CONTEXT = Outcome(Verdict.PERMANENT, "no_accepted_context")
 UNREADABLE_FILE = Outcome(Verdict.PERMANENT, "unreadable_file")
+# The disk is away, or too many files are open: the next attempt may read it.
+FILE_NOT_READ = Outcome(Verdict.TRANSIENT, "file_not_read")
 
 _DUPLICATE_SOP_INSTANCE = 0x0111
 # PS3.7 Annex C: answers that another attempt with the same bytes cannot change.
@@ -101,14 +103,17 @@ class Sender:
         are exactly those of the files, which must be of at most 128 kinds.
         """
         kinds = [_kind(path) for path in files]
-        outcomes = [UNREADABLE_FILE if kind is None else NO_ASSOCIATION for kind in kinds]
-        contexts = sorted({kind for kind in kinds if kind is not None})
+        outcomes = [kind if isinstance(kind, Outcome) else NO_ASSOCIATION for kind in kinds]
+        contexts = sorted({kind for kind in kinds if not isinstance(kind, Outcome)})
         if not contexts:
             return outcomes
-        association = self._associate(destination, contexts)
+        try:
+            association = self._associate(destination, contexts)
+        except OSError:  # the host's name cannot be resolved just now, or no socket is to be had
+            return outcomes
         if not association.is_established:
             failure = _why_not_established(association)
-            return [failure if kind else outcome for kind, outcome in zip(kinds, outcomes, strict=True)]
+            return [kind if isinstance(kind, Outcome) else failure for kind in kinds]
         try:
             _store_all(association, kinds, files, outcomes)
         finally:
@@ -136,7 +141,7 @@ def _why_not_established(association: Association) -> Outcome:
 
 def _store_all(
     association: Association,
-    kinds: Sequence[tuple[str, str] | None],
+    kinds: Sequence[tuple[str, str] | Outcome],
     files: Sequence[Path],
     outcomes: list[Outcome],
 ) -> None:
@@ -147,7 +152,7 @@ def _store_all(
     }
     lost = False
     for index, (kind, path) in enumerate(zip(kinds, files, strict=True)):
-        if kind is None:
+        if isinstance(kind, Outcome):
             continue
         if kind not in accepted:
             outcomes[index] = NO_ACCEPTED_CONTEXT
@@ -167,10 +172,12 @@ def _store(association: Association, path: Path) -> Outcome:
     return classify_status(int(response.Status)) if "Status" in response else ASSOCIATION_LOST
 
 
-def _kind(path: Path) -> tuple[str, str] | None:
-    """Return SOP class and transfer syntax UIDs of a file, None where it cannot be read."""
+def _kind(path: Path) -> tuple[str, str] | Outcome:
+    """Return SOP class and transfer syntax UIDs of a file, or what it means that they cannot be read."""
     try:
         meta = read_file_meta_info(path)
         return str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID)
-    except (OSError, InvalidDicomError, AttributeError, ValueError, EOFError):
-        return None
+    except (FileNotFoundError, InvalidDicomError, AttributeError, ValueError, EOFError):
+        return UNREADABLE_FILE
+    except OSError:
+        return FILE_NOT_READ

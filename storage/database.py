@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -47,6 +47,16 @@ def open_database(url: str) -> Engine:
             f"the database cannot be used ({type(error).__name__}); check data.database_url"
         ) from None
     return engine
+
+
+def missing_file(url: str) -> Path | None:
+    """Return the SQLite file that `url` names where there is none yet; None for any other URL."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None
+    path = _sqlite_file(parsed) if parsed.get_backend_name() == "sqlite" else None
+    return path if path and not path.exists() else None
 
 
 def connect(url: str) -> Engine:
@@ -106,8 +116,8 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
 
 
 def _connect_sqlite(url: URL) -> Engine:
-    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
-        path = Path(url.database)
+    path = _sqlite_file(url)
+    if path:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # SQLite gives its -wal and -shm files the permissions of this one.
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -115,6 +125,12 @@ def _connect_sqlite(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_immediately)
     return engine
+
+
+def _sqlite_file(url: URL) -> Path | None:
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        return None
+    return Path(url.database)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 
 from dicom_node.commands.node_database import node_database
 from dicom_node.settings import Settings, SettingsError, load_settings
@@ -28,8 +29,9 @@ def jobs(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    failed = _print_studies(settings)
-    given_up = _print_deliveries(settings)
+    with node_database(settings) as sessions, sessions() as session:
+        failed = _print_studies(settings)
+        given_up = _print_deliveries(session)
     if failed or given_up:
         typer.echo("`facenorm retry --all` tries again what has failed.")
         raise typer.Exit(1)
@@ -43,9 +45,8 @@ def _print_studies(settings: Settings) -> bool:
     return any(state in FAILED for _, state in states)
 
 
-def _print_deliveries(settings: Settings) -> bool:
-    with node_database(settings) as sessions, sessions() as session:
-        counts, due, given_up = count_deliveries(session), waiting(session), dead(session)
+def _print_deliveries(session: Session) -> bool:
+    counts, due, given_up = count_deliveries(session), waiting(session), dead(session)
     typer.echo("Deliveries: " + ", ".join(f"{number} {state}" for state, number in counts.items()))
     header = ("ID", "STATE", "DESTINATION", "ATTEMPTS", "NEXT ATTEMPT", "LAST ERROR", "SOP INSTANCE UID")
     _print_rows([header, *map(partial(_row, DUE), due), *map(partial(_row, DEAD), given_up)])

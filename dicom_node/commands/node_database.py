@@ -9,15 +9,23 @@ import typer
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.settings import Settings
-from storage.database import UnusableDatabaseError, open_database, sessions
+from storage.database import UnusableDatabaseError, missing_file, open_database, sessions
 
 
 @contextmanager
 def node_database(settings: Settings) -> Iterator[sessionmaker[Session]]:
     """Give the sessions of the node's database, its tables up to date, and close it at the end.
 
-    Where it cannot be used, the command ends with status 1 and a line that says what to do.
+    Where it cannot be used, or no node has made it yet, the command ends with status 1 and a line that says
+    what to do; it is the node that makes it.
     """
+    if absent := missing_file(settings.database_url):
+        typer.echo(
+            f"there is no database {absent}: no node has run on this data folder; check data.folder "
+            "(--config, or the working directory that it counts from)",
+            err=True,
+        )
+        raise typer.Exit(1)
     try:
         engine = open_database(settings.database_url)
     except UnusableDatabaseError as error:

@@ -18,7 +18,7 @@ from dicom_node.picture_folder import PictureFolder
 from dicom_node.score_output import ScoredFile, as_table
 from dicom_node.score_output import as_json as json_object
 from dicom_node.settings import Settings, SettingsError, load_settings
-from pipeline.result import Rejection, Scored
+from pipeline.result import Rejection, RejectionReason
 
 if TYPE_CHECKING:
     from pipeline.scoring import PhotographScorer
@@ -61,8 +61,9 @@ def score(
 ) -> None:
     """Score photographs from 1 (most deformed) to 7 (most normal).
 
-    Exit status 0 when every photograph was scored, 1 when some were rejected, 2 for wrong usage. What no
-    option says comes from the settings' section "scoring".
+    Exit status 0 when every photograph was scored, 1 when some were rejected, could not be read or have
+    pictures that could not be written, 2 for wrong usage. What no option says comes from the settings'
+    section "scoring".
     """
     given = {
         "profile": profile,
@@ -85,7 +86,10 @@ def score(
         typer.echo("[" + ",\n".join(objects) + "]")
     else:
         Console().print(as_table(scored, scorer.provenance))
-    if any(isinstance(one.result, Rejection) for one in scored):
+    for one in scored:
+        if one.trouble:
+            typer.echo(f"facenorm score: {one.photograph}: {one.trouble}", err=True)
+    if any(isinstance(one.result, Rejection) or one.trouble for one in scored):
         raise typer.Exit(_REJECTED)
 
 
@@ -110,23 +114,39 @@ def _load(settings: Settings, given: dict[str, object]) -> PhotographScorer:
 def _score_all(
     scorer: PhotographScorer, photographs: Sequence[Path], folder: PictureFolder | None
 ) -> list[ScoredFile]:
-    scored = []
     with _progress(len(photographs)) as begin:
-        for photograph in photographs:
-            try:
-                result = scorer.score_file(photograph, begin())
-                if isinstance(result, Scored):
-                    pictures = folder.write(photograph, result.images) if folder else {}
-                    scored.append(ScoredFile(photograph, result.score, pictures))
-                else:
-                    scored.append(ScoredFile(photograph, result))
-            except OSError as error:
-                raise _UnusableError(
-                    f"{error.filename or photograph}: {error.strerror or type(error).__name__}"
-                ) from error
-            except Exception as error:  # its text may quote what the file holds
-                raise _UnusableError(f"{photograph}: failed with {type(error).__name__}") from error
-    return scored
+        return [_score_one(scorer, photograph, folder, begin()) for photograph in photographs]
+
+
+def _score_one(
+    scorer: PhotographScorer,
+    photograph: Path,
+    folder: PictureFolder | None,
+    progress: Callable[[int, int], None],
+) -> ScoredFile:
+    """Score one photograph; trouble with its files is told in what is returned, so that the others go on."""
+    try:
+        result = scorer.score_file(photograph, progress)
+    except OSError as error:
+        detail = (
+            f"The file cannot be read ({_reason(error)}); see that it is where it should be, and readable."
+        )
+        return ScoredFile(photograph, Rejection(RejectionReason.UNREADABLE_PIXELS, detail))
+    except Exception as error:  # its text may quote what the file holds
+        raise _UnusableError(f"{photograph}: failed with {type(error).__name__}") from error
+    if isinstance(result, Rejection):
+        return ScoredFile(photograph, result)
+    if folder is None:
+        return ScoredFile(photograph, result.score)
+    try:
+        return ScoredFile(photograph, result.score, folder.write(photograph, result.images))
+    except OSError as error:
+        trouble = f"its pictures could not be written ({_reason(error)})"
+        return ScoredFile(photograph, result.score, trouble=trouble)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
 
 
 @contextmanager

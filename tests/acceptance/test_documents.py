@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from dicom_node.metrics import NodeCollector, StageSeconds
 from models.catalog import CATALOG
-from storage.database import connect, migrate, sessions
+from storage.database import connect, migrate, open_database, sessions
 from tests.acceptance.documents import DOCUMENTS, REPOSITORY, anchors, blocks, links, table
 from tests.faces import generated_face
 from tests.tiny import TINY_GENERATOR
@@ -41,9 +41,10 @@ def _run(line: str, folder: Path, environment: dict[str, str]) -> subprocess.Com
 
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
-    """A folder as the documents take it: the examples in `deploy/`, and a photograph."""
+    """A folder as the documents take it: the examples in `deploy/`, a photograph, a node that has run."""
     shutil.copytree(REPOSITORY / "deploy", tmp_path / "deploy")
     Image.fromarray(generated_face(15)).save(tmp_path / "photo.jpg", quality=92)
+    open_database(f"sqlite:///{tmp_path / 'facenorm-data' / 'facenorm.sqlite'}").dispose()
     return tmp_path
 
 

@@ -106,6 +106,28 @@ def test_a_rejected_photograph_has_the_same_keys_and_a_reason(jpeg: Path, facele
     assert scored["status"] == "scored"
 
 
+def test_a_file_that_fails_when_it_is_read_costs_no_other_photograph_its_score(jpeg: Path) -> None:
+    broken = "/proc/self/mem"  # an ordinary file to every check; reading it is an input/output error
+    finished = score(jpeg, broken, jpeg, "--json")
+    found = answer(finished, 1)
+    assert [one["status"] for one in found] == ["scored", "rejected", "scored"]
+    assert list(found[1]) == list(found[0])
+    assert "Input/output error" in found[1]["reason"]
+    assert found[1]["score"] is None
+    assert "Traceback" not in finished.stderr
+
+
+def test_pictures_that_cannot_be_written_cost_no_score(jpeg: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    (folder / "face-aligned.png.part").mkdir(parents=True)  # where the picture is put together
+    other = picture(tmp_path / "other.jpg", generated_face(15))
+    finished = score(jpeg, other, "--json", "--output-dir", folder)
+    found = answer(finished, 1)
+    assert [one["status"] for one in found] == ["scored", "scored"]
+    assert [len(one["pictures"]) for one in found] == [0, 4]
+    assert f"{jpeg}: its pictures could not be written (Is a directory)" in " ".join(finished.stderr.split())
+
+
 def test_the_table_names_scores_reasons_and_what_they_rest_on(jpeg: Path, faceless: Path) -> None:
     finished = score(jpeg, faceless, "--seed", "7")
     assert finished.returncode == 1, finished.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -167,6 +168,40 @@ def test_a_file_that_is_gone_or_no_dicom_is_permanent_for_that_object_only(tmp_p
         (Verdict.DELIVERED, None),
         (Verdict.PERMANENT, "unreadable_file"),
     ]
+
+
+def test_a_file_that_cannot_be_read_just_now_is_tried_again(tmp_path: Path) -> None:
+    looped = tmp_path / "looped.dcm"  # it is there, and opening it is an OSError whoever runs the test
+    looped.symlink_to(looped)
+    files = [looped, _file(tmp_path, "1.2.826.0.1.5")]
+    with _storescp(tmp_path / "in") as port:
+        outcomes = SENDER.send(_Peer("ANY", port), files)
+    assert _verdicts(outcomes) == [(Verdict.TRANSIENT, "file_not_read"), (Verdict.DELIVERED, None)]
+
+
+def test_a_host_name_that_is_not_known_may_be_known_later(tmp_path: Path) -> None:
+    files = [_file(tmp_path, "1.2.826.0.1.5"), tmp_path / "absent.dcm"]
+    outcomes = SENDER.send(_Peer("ANY", 104, "nobody.invalid"), files)
+    assert _verdicts(outcomes) == [
+        (Verdict.TRANSIENT, "no_association"),
+        (Verdict.PERMANENT, "unreadable_file"),
+    ]
+
+
+def test_a_connection_that_the_peer_resets_is_tried_again(tmp_path: Path) -> None:
+    def reset(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        connection.recv(1)
+        # Lingering for no time, a socket is closed with a reset.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    with socket.create_server((LOOPBACK, 0)) as server:
+        thread = threading.Thread(target=reset, args=(server,))
+        thread.start()
+        outcomes = SENDER.send(_Peer("ANY", server.getsockname()[1]), [_file(tmp_path, "1.2.826.0.1.5")])
+        thread.join(timeout=10)
+    assert _verdicts(outcomes) == [(Verdict.TRANSIENT, "no_association")]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ def _dead_and_due(folder: Path) -> tuple[int, int]:
     return first.id, second.id
 
 
-def test_jobs_of_an_empty_node(config: Path) -> None:
+def test_jobs_of_an_empty_node(config: Path, tmp_path: Path) -> None:
+    database(tmp_path)
     result = _run(config, "jobs")
     assert result.exit_code == 0, result.output
     assert result.output == "Studies in the queue: 0\nDeliveries: 0 due, 0 delivered, 0 dead\n"
@@ -83,6 +84,18 @@ def test_wrong_settings_are_wrong_usage(config: Path) -> None:
         result = _run(config, *command)
         assert result.exit_code == 2
         assert "data.folde" in result.output
+
+
+@pytest.mark.parametrize("command", [("jobs",), ("retry", "--all"), ("history", "TEST-0001")])
+def test_a_folder_that_no_node_has_used_is_named_and_not_made(
+    config: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    config.write_text(f'[data]\nfolder = "{tmp_path / "absent"}"\n')
+    result = _run(config, *command)
+    assert result.exit_code == 1
+    assert f"there is no database {tmp_path / 'absent' / 'facenorm.sqlite'}" in result.output
+    assert "Studies in the queue" not in result.output
+    assert [path.name for path in tmp_path.iterdir()] == [config.name]
 
 
 @pytest.mark.parametrize("command", [("jobs",), ("retry", "--all"), ("history", "TEST-0001")])
