@@ -1,3 +1,4 @@
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,14 +7,16 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
-from pydicom.pixels import convert_color_space
+from pydicom.pixels import convert_color_space, pixel_array
 
 from pipeline.codestream import DamagedCodestreamError, codestream_size
 from pipeline.photograph import read_photograph, rgb_from_dataset
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Rejection, RejectionReason
+from tests.peers import run_tool
 from tests.pictures import COLUMNS, ENCODED, ROWS, known_rgb, native_dataset, write_native
 
 
@@ -38,6 +41,25 @@ def test_what_others_encoded_comes_back(tmp_path: Path, name: str) -> None:
     assert rgb.dtype == np.uint8
     assert rgb.flags.c_contiguous
     assert np.abs(rgb.astype(np.int16) - known_rgb()).mean() <= tolerance
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODED if "palette" not in name])
+def test_pixels_are_exactly_pydicoms_own(tmp_path: Path, name: str) -> None:
+    ds = encoded_dataset(name, tmp_path)
+    np.testing.assert_array_equal(rgb_from_dataset(ds), pixel_array(ds))
+
+
+def test_a_large_jpeg_is_decoded_without_floats_of_the_whole_picture(tmp_path: Path) -> None:
+    Image.fromarray(known_rgb(1600, 2000)).save(tmp_path / "large.jpg", quality=90)
+    run_tool("img2dcm", tmp_path / "large.jpg", tmp_path / "large.dcm")
+    ds = pydicom.dcmread(tmp_path / "large.dcm")
+    assert ds.PhotometricInterpretation.startswith("YBR")
+    rgb_from_dataset(ds)  # imports are not to be counted
+    tracemalloc.start()
+    size = rgb_from_dataset(ds).nbytes
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * size  # measured: 3; 9 with the whole picture at once
 
 
 def test_the_encoders_cover_what_they_should(tmp_path: Path) -> None:
