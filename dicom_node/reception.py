@@ -21,11 +21,12 @@ from storage.instances import InstanceStore
 from storage.intake import (
     IntakeRefusedError,
     OtherPatientError,
+    OwnResultError,
     Received,
-    is_own_result,
     record_event,
     record_photograph,
 )
+from storage.shared_commits import SharedCommits
 
 _log = structlog.get_logger(__name__)
 
@@ -90,7 +91,7 @@ class Reception:
         minimum_free_bytes: int,
         clock: Callable[[], datetime],
     ) -> None:
-        self._sessions = sessions
+        self._commits = SharedCommits(sessions)
         self._store = store
         self._minimum_free_bytes = minimum_free_bytes
         self._clock = clock
@@ -134,31 +135,30 @@ class Reception:
         if not request.agrees_with(found):
             return self._quarantine(request, "mismatch", Status.DOES_NOT_MATCH_SOP_CLASS)
         received = request.received(found)
-        if self._is_own(found):
-            record_event(self._sessions, "own_result_ignored", received, "ignored")
-            return Status.SUCCESS
+        if found.is_own_result:
+            return self._ignore(received)
         return self._keep(request, received)
 
     def _keep(self, request: _Request, received: Received) -> Status:
         stored = self._store.write("photograph", received.sop_instance_uid, request.file)
         try:
-            record_photograph(self._sessions, received, stored)
+            record_photograph(self._commits, received, stored)
         except IntakeRefusedError as refusal:
             # Its content is part of its name, so no other row can point to this file.
             self._store.delete(stored.path)
-            record_event(self._sessions, "photograph_refused", received, refusal.outcome)
+            if isinstance(refusal, OwnResultError):
+                return self._ignore(received)
+            record_event(self._commits, "photograph_refused", received, refusal.outcome)
             return Status.OTHER_PATIENT if isinstance(refusal, OtherPatientError) else Status.OTHER_CONTENT
         return Status.SUCCESS
 
-    def _is_own(self, found: Identification) -> bool:
-        if found.is_own_result:
-            return True
-        with self._sessions() as session:
-            return is_own_result(session, found.sop_instance_uid)
+    def _ignore(self, received: Received) -> Status:
+        record_event(self._commits, "own_result_ignored", received, "ignored")
+        return Status.SUCCESS
 
     def _quarantine(self, request: _Request, why: str, status: Status) -> Status:
         self._store.write("quarantine", hashlib.sha256(request.file).hexdigest(), request.file)
-        record_event(self._sessions, "quarantined", request.received(None), why)
+        record_event(self._commits, "quarantined", request.received(None), why)
         return status
 
 

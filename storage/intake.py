@@ -8,9 +8,10 @@ from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from storage.instances import StoredFile
+from storage.shared_commits import SharedCommits
 from storage.tables import Artefact, Audit, Encounter, Patient, Photograph
 
 
@@ -57,45 +58,44 @@ class OtherPatientError(IntakeRefusedError):
     outcome = "refused_other_patient"
 
 
-def record_photograph(sessions: sessionmaker[Session], received: Received, stored: StoredFile) -> Outcome:
+class OwnResultError(IntakeRefusedError):
+    """We made the object with this SOP Instance UID; it came back."""
+
+    outcome = "ignored"
+
+
+def record_photograph(commits: SharedCommits, received: Received, stored: StoredFile) -> Outcome:
     """Record `received`, whose bytes are durable as `stored`, and return once the row is committed.
 
     The same instance with the same bytes again changes nothing but the audit. The encounter's
     quiet period starts anew only for a photograph that is new.
 
     Raises:
+        OwnResultError: it is an object of ours.
         OtherContentError: the SOP Instance UID is taken by other bytes.
         OtherPatientError: the study is known under another patient.
         sqlalchemy.exc.SQLAlchemyError: the database failed; whether it committed is unknown.
 
     """
     try:
-        with sessions.begin() as session:
-            return _record(session, received, stored)
+        return commits.run(lambda session: _record(session, received, stored))
     except IntegrityError:
         # On PostgreSQL another association inserted the same row between our look and our insert.
-        with sessions.begin() as session:
-            return _record(session, received, stored)
+        return commits.run(lambda session: _record(session, received, stored))
 
 
-def is_own_result(session: Session, sop_instance_uid: str) -> bool:
-    """Whether we made the object with this SOP Instance UID."""
-    found = select(Artefact.id).where(Artefact.sop_instance_uid == sop_instance_uid)
-    return session.scalar(found) is not None
-
-
-def record_event(sessions: sessionmaker[Session], event: str, received: Received, outcome: str) -> None:
+def record_event(commits: SharedCommits, event: str, received: Received, outcome: str) -> None:
     """Write an audit row about an object that was not recorded as a photograph.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database failed.
 
     """
-    with sessions.begin() as session:
-        session.add(_audit_row(event, received, outcome, None))
+    commits.run(lambda session: session.add(_audit_row(event, received, outcome, None)))
 
 
 def _record(session: Session, received: Received, stored: StoredFile) -> Outcome:
+    _refuse_own_result(session, received)
     patient = _patient(session, received)
     outcome = _known(session, received, stored)
     if outcome is None:
@@ -117,6 +117,12 @@ def _record(session: Session, received: Received, stored: StoredFile) -> Outcome
         outcome = Outcome.STORED
     session.add(_audit_row("photograph_received", received, outcome, patient.id))
     return outcome
+
+
+def _refuse_own_result(session: Session, received: Received) -> None:
+    found = select(Artefact.id).where(Artefact.sop_instance_uid == received.sop_instance_uid)
+    if session.scalar(found) is not None:
+        raise OwnResultError(f"SOP instance {received.sop_instance_uid} is one of our own results")
 
 
 def _known(session: Session, received: Received, stored: StoredFile) -> Outcome | None:

@@ -147,6 +147,16 @@ def test_the_bytes_of_an_uncompressed_dataset_are_kept_exactly(
     assert dataset_of(receiver.folder / row.path) == dataset_of(tmp_path / "sent.dcm")
 
 
+def test_a_large_photograph_comes_in_large_parts_and_whole(receiver: RunningReceiver) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (1000, 1100, 3), np.uint8)
+    source = photograph(Rows=1000, Columns=1100, PixelData=pixels.tobytes())
+    with association(receiver) as opened:
+        assert opened.acceptor.maximum_length == 128 * 1024
+        assert opened.send_c_store(source).Status == 0x0000
+    (row,) = receiver.rows(Photograph)
+    assert np.array_equal(dcmread(receiver.folder / row.path).pixel_array, pixels)
+
+
 def test_an_unknown_calling_ae_title_is_rejected_with_its_reason(receiver: RunningReceiver) -> None:
     with association(receiver, calling="STRANGER") as opened:
         assert opened.is_rejected

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event, select
+from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm import Session
+
+from storage.database import connect, migrate, sessions
+from storage.shared_commits import SharedCommits
+from storage.tables import Patient
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = connect(f"sqlite:///{tmp_path / 'facenorm.sqlite'}")
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+def patients(engine: Engine) -> list[str]:
+    with sessions(engine)() as session:
+        return sorted(session.scalars(select(Patient.patient_id)))
+
+
+def add(session: Session, patient: str) -> str:
+    session.add(Patient(patient_id=patient))
+    session.flush()
+    return patient
+
+
+def test_those_who_wait_share_one_commit_and_errors_stay_with_their_own(engine: Engine) -> None:
+    commits = SharedCommits(sessions(engine))
+    committed: list[object] = []
+    first_runs, all_wait = threading.Event(), threading.Event()
+
+    def first(session: Session) -> str:
+        first_runs.set()
+        assert all_wait.wait(20)
+        return add(session, "TEST-0")
+
+    with ThreadPoolExecutor(6) as pool:
+        leader = pool.submit(commits.run, first)
+        assert first_runs.wait(20)
+        event.listen(engine, "commit", committed.append)
+        others = [pool.submit(commits.run, lambda s, n=n: add(s, f"TEST-{n}")) for n in range(1, 4)]
+        failing = pool.submit(commits.run, lambda s: add(s, "TEST-0"))
+        while len(commits._waiting) < 4:
+            time.sleep(0.001)
+        all_wait.set()
+        assert [leader.result(20), *(o.result(20) for o in others)] == [f"TEST-{n}" for n in range(4)]
+        with pytest.raises(IntegrityError):
+            failing.result(20)
+    assert patients(engine) == [f"TEST-{n}" for n in range(4)]
+    assert len(committed) == 2  # the first one's, and one for all who waited meanwhile
+
+
+def test_a_failing_commit_is_everybodys_error(engine: Engine) -> None:
+    commits = SharedCommits(sessions(engine))
+
+    def fail(_connection: object) -> None:
+        raise OperationalError("COMMIT", None, Exception("disk I/O error"))
+
+    event.listen(engine, "commit", fail)
+    with pytest.raises(OperationalError):
+        commits.run(lambda session: add(session, "TEST-1"))
+    event.remove(engine, "commit", fail)
+    assert commits.run(lambda session: add(session, "TEST-2")) == "TEST-2"
+    assert patients(engine) == ["TEST-2"]
