@@ -53,9 +53,8 @@ def textured(random: np.random.Generator, pixels: int) -> NDArray[np.uint8]:
     columns = rows * 4 // 3
     coarse = random.uniform(40, 215, (12, 16, 3)).astype(np.float32)
     smooth = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
-    noisy = smooth + 40 * random.standard_normal((rows, columns, 1), np.float32), 0, 255).astype(
-        np.uint8
-    )
+    noisy = smooth + 40 * random.standard_normal((rows, columns, 1), np.float32)
+    return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
