@@ -16,8 +16,11 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+from models.window import Window
+
 _SLOPE = 0.2  # leaky ReLU
 _FIRST_RESOLUTION = 4
+_REACH = 2  # pixels of a level that its two 3x3 convolutions reach beyond what they draw
 
 
 class _InverseHaar(torch.autograd.Function):
@@ -122,8 +125,8 @@ class StyledConvolution(nn.Module):
         for name in ("style.weight", "style.bias", "depthwise", "kernel", "noise", "bias"):
             self.register_buffer(name.replace(".", "_"), tensors.get(f"{place}.{name}"))
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """(N, H, W, C), (N, w_dim) -> (N, H, W, C')."""
+    def forward(self, x: Tensor, w: Tensor, part: Window | None = None) -> Tensor:
+        """(N, H, W, C), (N, w_dim) -> (N, H, W, C'); part: which part of the level x is."""
         style = _style(self, w)
         n, h, width, channels = x.shape
         planes = x.permute(0, 3, 1, 2)
@@ -133,7 +136,10 @@ class StyledConvolution(nn.Module):
             return drawn.permute(0, 2, 3, 1).contiguous()
         planes = functional.conv2d(planes, self.depthwise, padding=1, groups=channels)
         flat = planes.permute(0, 2, 3, 1).reshape(n, -1, channels)
-        noise = self.noise.expand(1, 1, h, width).reshape(-1, 1)
+        noise = self.noise
+        if part is not None and noise.shape[-1] > 1:
+            noise = noise[..., part.rows, part.columns]
+        noise = noise.expand(1, 1, h, width).reshape(-1, 1)
         drawn = _StyledProduct.apply(  # type: ignore[no-untyped-call]
             flat, style, self.kernel[:, :, 0, 0], self.bias, noise, _SLOPE
         )
@@ -153,9 +159,13 @@ class Level(nn.Module):
         self.conv1 = StyledConvolution(tensors, f"{place}.conv1")
         self.conv2 = StyledConvolution(tensors, f"{place}.conv2")
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """(N, H, W, C), (N, w_dim) -> (N, 2H, 2W, C'); C in blocks LL, LH, HL, HH."""
-        drawn: Tensor = self.conv2(self.conv1(inverse_haar(x * _style(self, w)[:, None, None, :]), w), w)
+    def forward(self, x: Tensor, w: Tensor, part: Window | None = None) -> Tensor:
+        """(N, H, W, C), (N, w_dim) -> (N, 2H, 2W, C'); C in blocks LL, LH, HL, HH.
+
+        part: which part of the doubled picture comes out; its outer two pixels are not those of the whole.
+        """
+        scaled = inverse_haar(x * _style(self, w)[:, None, None, :])
+        drawn: Tensor = self.conv2(self.conv1(scaled, w, part), w, part)
         return drawn
 
 
@@ -176,10 +186,10 @@ class PictureHead(nn.Module):
         for name in ("style.weight", "style.bias", "weight", "bias"):
             self.register_buffer(name.replace(".", "_"), tensors[f"{place}.{name}"])
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """(N, H, W, C), (N, w_dim) -> (N, 3, 2H, 2W)."""
+    def forward(self, x: Tensor, w: Tensor, part: Window | None = None) -> Tensor:
+        """(N, H, W, C), (N, w_dim) -> (N, 3, 2H, 2W); part: which part of the level x is."""
         if self.conv is not None:
-            x = self.conv(x, w)
+            x = self.conv(x, w, part)
         n, h, width, channels = x.shape
         bands = _StyledProduct.apply(  # type: ignore[no-untyped-call]
             x.reshape(n, -1, channels), _style(self, w), self.weight[:, :, 0, 0], self.bias, None, 1.0
@@ -226,21 +236,41 @@ class MobileStyleGAN(nn.Module):
             x = functional.leaky_relu(x, _SLOPE) * 2**0.5
         return x
 
-    def features(self, w: Tensor, resolution: int) -> Tensor:
-        """Return the activations (N, resolution, resolution, C) of the level at `resolution` px."""
+    def features(self, w: Tensor, resolution: int, window: Window | None = None) -> Tensor:
+        """Return the activations (N, resolution, resolution, C) of the level at `resolution` px.
+
+        window: the part that is wanted, on a picture of `resolution` px; the whole by default. What lies
+        outside is not computed, but for the border that the convolutions reach into.
+        """
+        wanted = [Window.whole(resolution) if window is None else window]
+        while wanted[-1].side > _FIRST_RESOLUTION:
+            wanted.append(wanted[-1].halved(_REACH))
         x: Tensor = self.conv1(self.input.permute(0, 2, 3, 1).expand(len(w), -1, -1, -1), w)
-        for level in self.levels:
-            if x.shape[1] >= resolution:
-                break
-            x = level(x, w)
+        x = _cut(x, wanted[-1], Window.whole(_FIRST_RESOLUTION))
+        for level, source, target in zip(self.levels, wanted[::-1], wanted[-2::-1], strict=False):
+            x = _cut(level(x, w, source.scaled(2)), target, source.scaled(2))
         return x
 
-    def synthesis(self, w: Tensor, resolution: int | None = None) -> Tensor:
+    def synthesis(self, w: Tensor, resolution: int | None = None, window: Window | None = None) -> Tensor:
         """Draw w (N, w_dim) as (N, 3, r, r) with values about [-1, 1].
 
-        resolution: one of `resolutions`; the full one by default. Raises KeyError for another.
+        resolution: one of `resolutions`; the full one by default. window: the part that is wanted, on a
+        picture of that side; (N, 3, rows, columns) then. Raises KeyError for another resolution.
         """
         side = self.resolution if resolution is None else resolution
         head = self.heads[str(side)]
-        picture: Tensor = head(self.features(w, side // 2), w)
-        return picture
+        if window is None:
+            picture: Tensor = head(self.features(w, side // 2), w)
+            return picture
+        part = window.halved(_REACH)
+        return _cut(
+            head(self.features(w, side // 2, part), w, part).permute(0, 2, 3, 1), window, part.scaled(2)
+        ).permute(0, 3, 1, 2)
+
+
+def _cut(x: Tensor, target: Window, given: Window) -> Tensor:
+    """Return the part `target` of x (N, H, W, C), which is the part `given` of the same picture."""
+    if target == given:
+        return x
+    rows, columns = target.inside(given)
+    return x[:, rows, columns]

@@ -19,6 +19,10 @@ from torch.nn import functional
 from models.generator import Generator
 from models.latent_encoder import ENCODER_SIDE
 from models.lpips import Lpips
+from models.window import Window
+
+_GRID = 16  # pixels between the positions of AlexNet's last layers
+_MARGIN = 32  # the margin around the masked face is this share of the side
 
 Progress = Callable[[int, int], None]
 """Called after each step with (steps done, steps in all)."""
@@ -34,7 +38,8 @@ class Profile:
 
     steps: iterations. learning_rate: Adam's, in units of w. warm_up, ramp_down: shares of the steps over
     which the rate rises and falls (cosine). metric_resolution: side, in pixels, at which pictures are
-    compared. candidates: K independent starts. start: where they begin, "average" (w_avg) or "encoder" (the
+    compared. draw_resolution: side at which they are drawn; 0 takes the smallest that serves the metric.
+    candidates: K independent starts. start: where they begin, "average" (w_avg) or "encoder" (the
     latent encoder's answer). start_spread: their standard deviation around it, in standard deviations of
     w. box: components outside are redrawn inside: "statistics" takes the
     generator's own range, "paper" takes [-1, 1].
@@ -45,6 +50,7 @@ class Profile:
     metric_resolution: int
     lambda_sim: float
     lambda_avg: float
+    draw_resolution: int = 0
     candidates: int = 5
     start: str = "average"
     start_spread: float = 0.0
@@ -54,7 +60,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         """Raise ProfileError for a value that cannot work."""
-        for key in ("steps", "metric_resolution", "candidates"):
+        for key in ("steps", "metric_resolution", "draw_resolution", "candidates"):
             if type(getattr(self, key)) is not int:
                 raise ProfileError(f"{key} must be a whole number, not {getattr(self, key)!r}")
         for key in ("learning_rate", "lambda_sim", "lambda_avg", "start_spread", "warm_up", "ramp_down"):
@@ -113,7 +119,7 @@ def normalize(
     x_raw: (3, H, W) in [-1, 1]; mask: (H, W) of 0 and 1; both on the generator's device, any side.
     Repeatable for a seed on the same device.
     """
-    objective = Objective(generator, metric, x_raw, mask, profile.metric_resolution)
+    objective = Objective(generator, metric, x_raw, mask, profile.metric_resolution, profile.draw_resolution)
     rows = profile.candidates + 1
     randoms = _row_generators(seed, rows)
     noise = torch.stack([torch.randn(generator.network.w_dim, generator=r) for r in randoms])
@@ -143,30 +149,69 @@ class Objective:
     """Similarity and averageness of latents to one face, the face's features computed once."""
 
     def __init__(
-        self, generator: Generator, metric: Lpips, x_raw: Tensor, mask: Tensor, metric_resolution: int
+        self,
+        generator: Generator,
+        metric: Lpips,
+        x_raw: Tensor,
+        mask: Tensor,
+        metric_resolution: int,
+        draw_resolution: int = 0,
     ) -> None:
         self.generator, self.metric, self.side = generator, metric, metric_resolution
-        self.draw_at = next((r for r in generator.network.resolutions if r >= metric_resolution), None)
-        self.mask = functional.interpolate(mask[None, None], (self.side,) * 2, mode="area")
-        masked = resized(x_raw[None], self.side) * self.mask
+        least = max(metric_resolution, draw_resolution)
+        resolutions = generator.network.resolutions
+        self._drawn_side = min((r for r in resolutions if r >= least), default=resolutions[-1])
+        whole = functional.interpolate(mask[None, None], (self.side,) * 2, mode="area")
+        self.window = face_window(whole[0, 0])
+        scale, rest = divmod(self._drawn_side, self.side)
+        if rest or not scale:  # no whole number of drawn pixels makes one of the metric's
+            self.window = Window.whole(self.side)
+        self._drawn_window = Window.whole(self._drawn_side) if rest else self.window.scaled(scale)
+        self.mask = whole[..., self.window.rows, self.window.columns]
+        masked = resized(x_raw[None], self.side)[..., self.window.rows, self.window.columns] * self.mask
         with torch.no_grad():
             self._target = metric.features(masked)
         self._weights = metric.tap_weights(self.mask, self._target)
 
     def terms(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return L_S and L_A, each (N,), for latents (N, w_dim)."""
-        drawn = resized(self.generator.network.synthesis(w, self.draw_at), self.side) * self.mask
-        similarity = self.metric.distance(self.metric.features(drawn), self._target, self._weights)
+        drawn = self.generator.network.synthesis(w, self._drawn_side, self._drawn_window)
+        similarity = self.metric.distance(
+            self.metric.features(resized_to(drawn, (self.mask.shape[-2], self.mask.shape[-1])) * self.mask),
+            self._target,
+            self._weights,
+        )
         return similarity, (w - self.generator.w_avg).abs().mean(1)
+
+
+def face_window(mask: Tensor) -> Window:
+    """Return the part of the picture that holds the mask (side, side), with a margin.
+
+    Its edges lie on the metric's coarsest grid, so that features fall where those of the whole picture do.
+    """
+    side = mask.shape[-1]
+    rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
+    margin = side // _MARGIN
+    edges = [
+        (int(low) - margin) // _GRID * _GRID if n == 0 else -(-(int(low) + 1 + margin) // _GRID) * _GRID
+        for found in (rows, columns)
+        for n, low in enumerate((found[0], found[-1]))
+    ]
+    return Window(side, *(min(side, max(0, edge)) for edge in edges))
 
 
 def resized(pictures: Tensor, side: int) -> Tensor:
     """Return (N, C, side, side): averaged over area when smaller, bilinear when larger."""
-    if pictures.shape[-1] == side:
+    return resized_to(pictures, (side, side))
+
+
+def resized_to(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return (N, C, *size): averaged over area when smaller, bilinear when larger."""
+    if pictures.shape[-2:] == size:
         return pictures
-    if pictures.shape[-1] > side:
-        return functional.interpolate(pictures, (side, side), mode="area")
-    return functional.interpolate(pictures, (side, side), mode="bilinear", align_corners=False)
+    if pictures.shape[-1] > size[1]:
+        return functional.interpolate(pictures, size, mode="area")
+    return functional.interpolate(pictures, size, mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True, slots=True)
