@@ -64,10 +64,10 @@ def jpeg(picture: NDArray[np.uint8]) -> bytes:
     return stream.tobytes()
 
 
-def dicom_file(stream: bytes, rows: int, columns: int, study: str, patient: str) -> bytes:
+def dicom_file(stream: bytes, rows: int, columns: int, study: str, patient: str, uid: str = "") -> bytes:
     """Return a PS3.10 file of a VL Photographic Image that holds a JPEG baseline stream."""
     dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = VLPhotographicImageStorage, generate_uid()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = VLPhotographicImageStorage, uid or generate_uid()
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, generate_uid()
     dataset.PatientName, dataset.PatientID = "TEST^PATIENT", patient
     dataset.StudyDate, dataset.StudyTime, dataset.StudyID = "20260102", "120000", "1"

@@ -1,6 +1,7 @@
 """A whole node in a process of its own, for the bench of receiving; its own scoring is idle or always busy.
 
-Busy: one photograph after another is scored in a thread of the node, where its queue scores, too.
+The bench's settings leave no study quiet long enough to be scored. Busy: one photograph after another is
+scored all the same, in a thread of the node, where its queue scores, too.
 
     python -m bench.receiving_node CONFIG SCORER      SCORER: idle, a generator's name, or weights of one
 """
@@ -12,43 +13,26 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.given_score import GivenScorer
 from dicom_node.commands.serve import run_node
 from dicom_node.settings import load_settings
 from dicom_node.study_steps import Scorer
-from pipeline.result import Provenance, Rejection, Scored
-
-
-class IdleScorer:
-    """Scores nothing; the bench's settings leave no study quiet long enough to be asked."""
-
-    @property
-    def provenance(self) -> Provenance:
-        """That of no generator."""
-        return Provenance(
-            generator="none", generator_sha256="0" * 64, metric="none", regressor="none",
-            regressor_sha256="0" * 64, regressor_is_synthetic=True, profile="fast", seed=0,
-            software_version="0", settings={},
-        )  # fmt: skip
-
-    def score_file(self, path: Path) -> Scored | Rejection:
-        """Raise RuntimeError."""
-        raise RuntimeError("nothing is scored here")
 
 
 def busy_scorer(generator: str) -> Scorer:
-    """Return an idle scorer, while a daemon thread does nothing but score."""
+    """Return a scorer that is never asked, while a daemon thread does nothing but score."""
     # Imported here: torch takes seconds, which the idle node need not wait for.
     from bench.scoring_load import scoring_loop
 
     loop: Callable[[], None] = scoring_loop(generator)
     threading.Thread(target=loop, name="busy scorer", daemon=True).start()
-    return IdleScorer()
+    return GivenScorer()
 
 
 def main() -> None:
     config, scorer = sys.argv[1:3]
     settings = load_settings(Path(config))
-    sys.exit(run_node(settings, IdleScorer if scorer == "idle" else lambda: busy_scorer(scorer)))
+    sys.exit(run_node(settings, GivenScorer if scorer == "idle" else lambda: busy_scorer(scorer)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,200 @@
+"""What a node does besides scoring, timed against how much it holds: studies, histories, a queue."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from pydicom.uid import generate_uid
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from bench.given_score import PROVENANCE, GivenScorer
+from bench.noise_photographs import dicom_file, jpeg
+from dicom_node.study_steps import StudySteps
+from dicom_node.trigger import Trigger
+from dicom_node.workflow import StudyQueue
+from storage.database import open_database, sessions
+from storage.history import patient_history
+from storage.instances import InstanceStore
+from storage.tables import Encounter, Patient, Photograph, Scoring
+
+_PATIENT = "TEST-0001"
+_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+_TIMES = 3
+
+
+class Archive:
+    """A node's database and file store in a folder, filled by the row."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.engine: Engine = open_database(f"sqlite:///{folder / 'facenorm.sqlite'}")
+        self.sessions: sessionmaker[Session] = sessions(self.engine)
+        self.store = InstanceStore(folder / "data")
+        picture = np.full((480, 640, 3), 128, np.uint8)
+        self._stream, self._size = jpeg(picture), picture.shape[:2]
+        with self.sessions.begin() as session:
+            session.add(Patient(id=1, patient_id=_PATIENT))
+
+    def add_study(
+        self, photographs: int, number: int, *, scored: bool = False, files: bool = True
+    ) -> list[str]:
+        """Add a received study, as received `number` days after the first; return its photographs' UIDs.
+
+        scored: with scores, but without reports. files: with files, without which nothing can be reported.
+        """
+        study, uids = generate_uid(), [str(generate_uid()) for _ in range(photographs)]
+        at = _BEGAN + timedelta(days=number)
+        encounter = Encounter(
+            patient_pk=1, study_instance_uid=study, study_date=f"{at:%Y%m%d}", last_received_at=at
+        )
+        with self.sessions.begin() as session:
+            session.add(encounter)
+            session.flush()
+            rows = [self._photograph(encounter, uid, at, self._path(study, uid, files)) for uid in uids]
+            session.add_all(rows)
+            session.flush()
+            if scored:
+                session.add_all(_scoring(row, at) for row in rows)
+        return uids
+
+    def steps(self) -> StudySteps:
+        """Return the node's steps on this archive, with scores that are given."""
+        return StudySteps(
+            sessions=self.sessions,
+            store=self.store,
+            scorer=GivenScorer(),
+            destinations=("ARCHIVE",),
+            clock=lambda: datetime.now(UTC),
+            observe=lambda _seconds: None,
+        )
+
+    def _path(self, study: str, uid: str, files: bool) -> str:
+        if not files:
+            return "photograph/none.dcm"
+        file = dicom_file(self._stream, *self._size, study, _PATIENT, uid)
+        return self.store.write("photograph", uid, file).path
+
+    @staticmethod
+    def _photograph(encounter: Encounter, uid: str, at: datetime, path: str) -> Photograph:
+        return Photograph(
+            encounter_pk=encounter.id,
+            sop_instance_uid=uid,
+            sop_class_uid="1.2.840.10008.5.1.4.1.1.77.1.4",
+            series_instance_uid=generate_uid(),
+            transfer_syntax_uid="1.2.840.10008.1.2.4.50",
+            sha256="0" * 64,
+            size_bytes=1,
+            path=path,
+            calling_ae_title="BENCH",
+            received_at=at,
+        )
+
+
+def study_seconds(folder: Path, photographs: int) -> dict[str, float]:
+    """Return the seconds that a study of so many photographs takes besides scoring."""
+    archive = Archive(folder)
+    uids = archive.add_study(photographs, 0)
+    steps = archive.steps()
+    began = time.perf_counter()
+    for uid in uids:
+        steps.score_photograph(uid)
+    each = (time.perf_counter() - began) / photographs
+    report = _seconds(lambda: steps.report_study(uids))
+    archive.engine.dispose()
+    return {"keep_seconds_per_photograph": round(each, 4), "report_seconds": round(report, 4)}
+
+
+def report_seconds(folder: Path, encounters: int) -> dict[str, float]:
+    """Return the seconds to read a history and to report the next encounter, after so many encounters."""
+    archive = Archive(folder)
+    for number in range(encounters):
+        archive.add_study(1, number, scored=True, files=False)
+    steps = archive.steps()
+    reports = []
+    for number in range(_TIMES):
+        (uid,) = archive.add_study(1, encounters + number)
+        steps.score_photograph(uid)
+        reports.append(_seconds(lambda: steps.report_study([uid])))  # noqa: B023 - called before the next
+    queries = [_seconds(lambda: _read_history(archive)) for _ in range(_TIMES)]
+    archive.engine.dispose()
+    return {
+        "query_seconds": round(statistics.median(queries), 5),
+        "report_seconds": round(statistics.median(reports), 4),
+    }
+
+
+def queue_seconds(folder: Path, depths: tuple[int, ...]) -> list[dict[str, float]]:
+    """Return the seconds of a sweep that finds nothing new, and of one that queues a new study, by depth."""
+    archive = Archive(folder)
+    release = threading.Event()
+    queue = StudyQueue(
+        system_database=folder / "dbos.sqlite",
+        setup_digest=PROVENANCE.digest(),
+        score_photograph=lambda _uid: (release.wait(), None)[1],
+        report_study=lambda _uids: None,
+    )
+    trigger = Trigger(
+        sessions=archive.sessions,
+        workflows=queue,
+        clock=lambda: datetime.now(UTC),
+        quiet_seconds=0.0,
+        setup_digest=PROVENANCE.digest(),
+    )
+    points, waiting = [], 0
+    queue.start()
+    try:
+        for depth in sorted(depths):
+            for number in range(waiting, depth):
+                archive.add_study(1, number, files=False)
+            waiting = depth + _TIMES
+            trigger.sweep()
+            steady = [_seconds(trigger.sweep) for _ in range(_TIMES)]
+            found = []
+            for number in range(_TIMES):
+                archive.add_study(1, depth + number, files=False)
+                found.append(_seconds(trigger.sweep))
+            points.append(
+                {
+                    "n": depth,
+                    "sweep_seconds": round(statistics.median(steady), 4),
+                    "pick_up_seconds": round(statistics.median(found), 4),
+                }
+            )
+    finally:
+        release.set()
+        queue.stop(seconds=5)
+        archive.engine.dispose()
+    return points
+
+
+def _read_history(archive: Archive) -> None:
+    with archive.sessions() as session:
+        patient_history(session, _PATIENT)
+
+
+def _scoring(photograph: Photograph, at: datetime) -> Scoring:
+    return Scoring(
+        photograph_pk=photograph.id,
+        setup_digest=PROVENANCE.digest(),
+        status="scored",
+        score=4.0,
+        uncertainty=0.5,
+        generator=PROVENANCE.generator,
+        regressor=PROVENANCE.regressor,
+        seed=0,
+        result={"features": {"d_xperc": 0.1, "d_xstr": 0.2, "d_xpsnr": 20.0, "d_wbc": 0.3, "d_wcorr": 0.4}},
+        created_at=at,
+    )
+
+
+def _seconds(function: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    function()
+    return time.perf_counter() - began
