@@ -54,10 +54,13 @@ class StudyQueue:
         report_study: Callable[[Sequence[str]], None],
         attempts: int = 3,
         retry_seconds: float = 5.0,
+        starts: int = 10,
     ) -> None:
         """Take the two steps; both get SOP Instance UIDs and must be harmless when run again.
 
-        attempts: how often a step that raises is tried, `retry_seconds` (doubling) apart.
+        attempts: how often a step that raises is tried, `retry_seconds` (doubling) apart. starts: how often
+        a study is taken up whose process ended in the midst of it; a photograph on which a decoder crashes
+        must not end the node for ever. Then the study has failed, until `forget_failed_workflows`.
         """
         self._system_database = system_database
         self._version = f"{_STEPS_REVISION}-{setup_digest[:12]}"
@@ -65,6 +68,7 @@ class StudyQueue:
         self._report_study = report_study
         self._attempts = attempts
         self._retry_seconds = retry_seconds
+        self._starts = starts
         self._at_rest = threading.Event()
         self._at_rest.set()
         self._workflow: Callable[[Sequence[str]], None] | None = None
@@ -144,7 +148,7 @@ class StudyQueue:
 
         score_step, report_step = step(score_photograph), step(report_study)
 
-        @DBOS.workflow(name=_WORKFLOW)
+        @DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=self._starts - 1)
         def score_study(photographs: Sequence[str]) -> None:
             for photograph in photographs:
                 score_step(photograph)

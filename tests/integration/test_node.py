@@ -40,7 +40,7 @@ def node(tmp_path: Path, orthanc: OrthancPeer) -> NodeUnderTest:
 
 
 def _photographs(node: NodeUnderTest, count: int) -> list[Path]:
-    return [write_photograph(node.folder, f"{STUDY}.{10 + n}", brightness=100 + 20 * n) for n in range(count)]
+    return [write_photograph(node.folder, f"{STUDY}.{10 + n}", brightness=100 + 10 * n) for n in range(count)]
 
 
 def _by_class(orthanc: OrthancPeer, sop_class: str) -> list[pydicom.FileDataset]:

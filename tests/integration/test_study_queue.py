@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import logging
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -118,6 +121,17 @@ def test_a_step_that_keeps_failing_fails_its_study_until_someone_retries(
     captured = capfd.readouterr()
     assert SECRET not in captured.out + captured.err
     assert "console.dbos.dev" not in captured.out + captured.err
+
+
+def test_a_photograph_that_ends_the_process_fails_its_study_and_no_other(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "tests.crashing_queue", str(tmp_path), str(log), "3"]
+    ends = [subprocess.run(command, timeout=60, check=False).returncode for _ in range(4)]
+    assert ends == [-signal.SIGSEGV] * 3 + [0]
+    # The finished step is not run again.
+    assert log.read_text().splitlines() == ["fine", "bad", "bad", "bad", "good", "report good"]
+    assert workflow_states(system_database(tmp_path)) == [("crashes", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")]
+    assert forget_failed_workflows(system_database(tmp_path)) == ["crashes"]
 
 
 def _everything_stored(path: Path) -> bytes:
