@@ -28,10 +28,8 @@ from bench.face_photographs import face, framed, write_photograph
 from bench.growth_of_archive import queue_seconds, report_seconds, study_seconds
 from bench.own_process import in_own_process, peak_megabytes, reset_peak
 from bench.table import show
-from models.cache import cached_path
-from models.catalog import LANDMARKS
 from pipeline.alignment import align, find_alignment
-from pipeline.face import FaceFinder
+from pipeline.face import FaceFinder, load_face_finder
 from pipeline.photograph import read_photograph
 
 SIZES = (1.0, 2.0, 5.0, 12.0, 24.0, 50.0)
@@ -79,7 +77,7 @@ def _points(
 
 
 def _size_points(folder: Path, sizes: Sequence[float]) -> list[dict[str, float]]:
-    faces = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
+    faces = load_face_finder()
     drawn = in_own_process(face)  # the generator's memory is none of a photograph's
     paths = [in_own_process(_write, folder / f"{size:g}.dcm", drawn, size) for size in sorted(sizes)]
     return [

@@ -27,11 +27,10 @@ from bench.given_score import given_score
 from bench.own_process import in_own_process, peak_megabytes, reset_peak, resident_megabytes
 from bench.table import show
 from models.allocator import keep_freed_memory
-from models.cache import cached_path
-from models.catalog import GENERATOR, LANDMARKS
+from models.catalog import GENERATOR
 from models.generator import choose_device, load_generator
 from models.lpips import load_metric
-from pipeline.face import FaceFinder
+from pipeline.face import load_face_finder
 from pipeline.measurement import FaceMeasurer, Stopwatch
 from pipeline.normalization import Profile
 from pipeline.photograph import read_photograph
@@ -137,7 +136,7 @@ class _MemoryWatch(Stopwatch):
 def _measurer(generator: str) -> FaceMeasurer:
     keep_freed_memory()
     chosen = load_generator(generator, choose_device("cpu"))
-    faces = FaceFinder(cached_path(LANDMARKS, "shape_predictor_68_face_landmarks.dat"))
+    faces = load_face_finder()
     profile = Profile.from_card(chosen.card.profiles["fast"])
     return FaceMeasurer(chosen, load_metric(chosen.device), faces, profile, 0)
 
