@@ -23,6 +23,7 @@ from types import ModuleType
 
 from bench import growth, memory, receiving, scoring_speed
 from bench.picture import draw
+from bench.receivers import missing_program
 from bench.table import show
 
 PARTS: Mapping[str, ModuleType] = {
@@ -42,6 +43,8 @@ def main() -> None:
     arguments.add_argument("--picture", type=Path, default=Path("bench/results/bench.png"))
     options = arguments.parse_args()
     chosen = [options.only] if options.only else list(PARTS)
+    if "receiving" in chosen and (missing := missing_program()):
+        arguments.exit(1, f"{missing} is not installed; `make peers` fetches it\n")
     records = kept(options.output) if options.only else {}
     for number, name in enumerate(chosen, 1):
         print(f"==> {name} ({number} of {len(chosen)})", flush=True)

@@ -36,7 +36,12 @@ SIZES = (1.0, 2.0, 5.0, 12.0, 24.0, 50.0)
 STUDIES = (1, 4, 16, 64)
 HISTORIES = (0, 10, 100, 1000)
 QUEUES = (10, 100, 400)
-KINDS = ("size", "study", "history", "queue")
+COUNTED = {
+    "size": "megapixels",
+    "study": "photographs in a study",
+    "history": "earlier encounters",
+    "queue": "waiting studies",
+}
 _TIMES = 3
 
 
@@ -61,12 +66,17 @@ def rows(record: dict[str, object]) -> list[tuple[str, str]]:
     """Return the lines of the common table: first and last point of each."""
     lines = []
     points: Any
-    for kind in KINDS:
+    for kind, counted in COUNTED.items():
         points = record[kind]
         for point in (points[0], points[-1]) if len(points) > 1 else points:
-            figures = [f"{name} {value:g}" for name, value in point.items() if name != "n"]
-            lines.append((f"growth, {kind}: {point['n']:g}", ", ".join(figures)))
+            figures = [_figure(name, value) for name, value in point.items() if name != "n"]
+            lines.append((f"{counted}: {point['n']:g}", ", ".join(figures)))
     return lines
+
+
+def _figure(name: str, value: float) -> str:
+    what = name.replace("_seconds", "").replace("_megabytes", "").replace("_", " ")
+    return f"{what} {value:.0f} MB" if name.endswith("megabytes") else f"{what} {1000 * value:.0f} ms"
 
 
 def _points(

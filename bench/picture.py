@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 Record = Mapping[str, Any]
 _BLUE, _GREY, _ORANGE = "#2a6f97", "#9a9a9a", "#d1721f"
-_COLUMNS = 4
+_COLUMNS = 3
 _GROWTH = {
     "size": ("Photograph's size", "megapixels"),
     "study": ("Photographs in a study", "photographs"),
@@ -33,10 +33,10 @@ def draw(records: Mapping[str, Record], path: Path) -> None:
     columns = min(len(panels), _COLUMNS)
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(4.6 * columns, 3.7 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).flat
+        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
         for panel, axis in zip(panels, axes, strict=False):
             panel(axis)
-        for axis in list(axes)[len(panels) :]:
+        for axis in axes[len(panels) :]:
             axis.set_visible(False)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
@@ -75,16 +75,26 @@ def _speed(axis: Any, record: Record) -> None:  # noqa: ANN401 -- matplotlib's a
 def _receiving(axis: Any, associations: str, cases: Record) -> None:  # noqa: ANN401
     figures = {name: case["objects_per_second"] for name, case in cases.items()}
     title = f"Received, {associations} association{'s' if associations != '1' else ''} at once"
-    _bars(axis, title, "objects/s", figures)
+    _bars(axis, title, "objects/s", figures, {n: c.get("ratio_to_orthanc") for n, c in cases.items()})
 
 
-def _bars(axis: Any, title: str, unit: str, figures: Mapping[str, float]) -> None:  # noqa: ANN401
+def _bars(
+    axis: Any,  # noqa: ANN401
+    title: str,
+    unit: str,
+    figures: Mapping[str, float],
+    ratios: Mapping[str, float | None] | None = None,
+) -> None:
     names = list(figures)
     colours = [_BLUE if "facenorm" in name or unit == "MB" else _GREY for name in names]
     bars = axis.barh(names, list(figures.values()), color=colours)
-    axis.bar_label(bars, fmt="%.3g" if unit != "MB" else "%.0f", padding=3)
+    labels = [f"{figures[name]:.0f}" if figures[name] >= 100 else f"{figures[name]:.3g}" for name in names]
+    for number, name in enumerate(names):
+        if ratios and ratios.get(name):
+            labels[number] += f" ({ratios[name]:.2f} x Orthanc)"
+    axis.bar_label(bars, labels, padding=3)
     axis.invert_yaxis()
-    axis.margins(x=0.18)
+    axis.margins(x=0.25)
     axis.set_title(title)
     axis.set_xlabel(unit)
 
@@ -113,11 +123,11 @@ def _growth(axis: Any, kind: str, points: list[Record]) -> None:  # noqa: ANN401
             axis.plot(n, [point[name] for point in points], "o-", label=label)
     axis.set_xlabel(unit)
     axis.set_ylabel("seconds")
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.4 * axis.get_ylim()[1])  # room for the legend
     axis.set_title(f"Cost: {title[0].lower()}{title[1:]}")
     if "peak_megabytes" in points[0]:
         beside = axis.twinx()
         beside.plot(n, [point["peak_megabytes"] for point in points], "s--", color=_GREY)
         beside.set_ylabel("peak memory, MB (dashed)")
-        beside.set_ylim(bottom=0)
+        beside.set_ylim(0, 1.4 * beside.get_ylim()[1])
     axis.legend(frameon=False, loc="upper left")
