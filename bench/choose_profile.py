@@ -37,8 +37,10 @@ from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_tensor
 from pipeline.generated_face import generated_face
 from pipeline.measurement import FaceMeasurer, Stopwatch
-from pipeline.normalization import Profile, normalize, resized
+from pipeline.normalization import normalize
+from pipeline.objective import resized
 from pipeline.photograph import read_photograph
+from pipeline.profile import Profile
 
 CENTRE = Profile(
     steps=15,

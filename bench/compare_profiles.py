@@ -34,8 +34,10 @@ from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face import load_face_finder
 from pipeline.features import FeatureExtractor, mean_features, mean_local_features, to_tensor
 from pipeline.measurement import AlignedFace, FaceMeasurer, Stopwatch
-from pipeline.normalization import Latents, Objective, Profile, normalize
+from pipeline.normalization import Latents, normalize
+from pipeline.objective import Objective
 from pipeline.photograph import read_photograph
+from pipeline.profile import Profile
 
 _SEVERITIES = (0.0, 0.6, 0.0, 1.0)
 

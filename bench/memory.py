@@ -32,8 +32,8 @@ from models.generator import choose_device, load_generator
 from models.lpips import load_metric
 from pipeline.face import load_face_finder
 from pipeline.measurement import FaceMeasurer, Stopwatch
-from pipeline.normalization import Profile
 from pipeline.photograph import read_photograph
+from pipeline.profile import Profile
 from pipeline.result import Rejection, Scored
 from pipeline.scoring import PhotographScorer, build_scorer
 from reports.normalized_photograph import build_normalized_photograph

@@ -20,7 +20,8 @@ from models.allocator import keep_freed_memory
 from models.generator import choose_device, load_generator
 from models.lpips import load_metric
 from pipeline.features import FeatureExtractor, to_picture, to_tensor
-from pipeline.normalization import Profile, normalize
+from pipeline.normalization import normalize
+from pipeline.profile import Profile
 
 
 def scoring_loop(generator: str) -> Callable[[], None]:

@@ -39,7 +39,7 @@ from pipeline.features import (
 from pipeline.generated_face import generated_face
 from pipeline.local_features import LOCAL_FEATURES
 from pipeline.measurement import FaceMeasurer, Stopwatch
-from pipeline.normalization import Profile
+from pipeline.profile import Profile
 from pipeline.regression import FittedRegressor, fit_regressor
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Features

@@ -27,7 +27,7 @@ class GeneratorError(ValueError):
 class GeneratorCard:
     """What a generator's card states: licence, origin, and the settings of each profile by name.
 
-    profiles: profile -> settings of the optimisation (see `pipeline.normalization.Profile`).
+    profiles: profile -> settings of the optimisation (see `pipeline.profile.Profile`).
     regressor: file name of the regressor that was trained on this generator.
     """
 
@@ -56,12 +56,15 @@ class Generator:
     """Network with what is known about its latent space W, on one device.
 
     w_avg, w_low, w_high: (w_dim,), mean over samples, and the box that 99.9 % of each component keep to.
-    encoder: photograph to latent, where one was fitted. sha256: over every byte that all this was built from.
+    encoder: photograph to latent, where one was fitted. curvature: (w_dim, w_dim), half the mean second
+    derivative of the masked LPIPS by w (`bench.fit_curvature`), where it was measured. sha256: over every
+    byte that all this was built from.
     """
 
     card: GeneratorCard
     network: MobileStyleGAN
     encoder: LatentEncoder | None
+    curvature: Tensor | None
     w_avg: Tensor
     w_std: Tensor
     w_low: Tensor
@@ -133,7 +136,8 @@ def assemble(
     network = MobileStyleGAN(tensors).eval().to(device)
     w_avg, w_std, w_low, w_high = (tensors[key].to(device) for key in ("w_avg", "w_std", "w_low", "w_high"))
     encoder = LatentEncoder(tensors).eval().to(device) if "encoder.down" in tensors else None
-    return Generator(card, network, encoder, w_avg, w_std, w_low, w_high, sha256, folder)
+    curvature = tensors["curvature"].to(device) if "curvature" in tensors else None
+    return Generator(card, network, encoder, curvature, w_avg, w_std, w_low, w_high, sha256, folder)
 
 
 def latent_statistics(network: MobileStyleGAN, samples: int = 200_000, seed: int = 0) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from models.lpips import Lpips
 from pipeline.local_features import local_features
-from pipeline.normalization import resized
+from pipeline.objective import resized
 from pipeline.result import Features
 
 FEATURE_SIDE = 256

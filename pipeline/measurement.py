@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from models.generator import Generator
 from models.lpips import Lpips
 from pipeline.alignment import Alignment, align, find_alignment
+from pipeline.descent import Progress
 from pipeline.face import FaceFinder
 from pipeline.features import FeatureExtractor, to_picture, to_tensor
 from pipeline.mask import face_mask
-from pipeline.normalization import Profile, Progress, normalize
+from pipeline.normalization import normalize
+from pipeline.profile import Profile
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Features, Rejection, RejectionReason
 

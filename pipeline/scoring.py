@@ -12,14 +12,15 @@ from models.allocator import keep_freed_memory
 from models.generator import Generator, GeneratorError, choose_device, load_generator
 from models.lpips import Lpips, load_metric
 from models.regressor import Regressor, RegressorError, load_regressor
+from pipeline.descent import Progress
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import mean_features, mean_local_features
 from pipeline.local_features import LOCAL_FEATURES
 from pipeline.mask import outline_in_photograph
 from pipeline.measurement import FaceMeasurer, Stopwatch
-from pipeline.normalization import Profile, Progress
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
+from pipeline.profile import Profile
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Features, Provenance, Rejection, Score, Scored
 

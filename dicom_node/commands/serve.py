@@ -71,7 +71,7 @@ def load_scorer(settings: Settings) -> Scorer:
     from models.cache import WeightsMissingError
     from models.generator import GeneratorError
     from models.regressor import RegressorError
-    from pipeline.normalization import ProfileError
+    from pipeline.profile import ProfileError
     from pipeline.scoring import build_scorer
 
     scoring = settings.scoring

@@ -16,8 +16,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from models.generator import latent_statistics
+from bench.fit_curvature import latent_curvature
+from models.generator import GeneratorCard, assemble, latent_statistics
 from models.mobilestylegan import MobileStyleGAN
+from tests.tiny import random_metric
 
 HERE = Path(__file__).parent
 W_DIM, CHANNELS, DEPTH = 32, 16, 3
@@ -56,7 +58,16 @@ def tiny_tensors() -> dict[str, torch.Tensor]:
         tensors |= convolution(f"layers.{n}.conv2", CHANNELS, CHANNELS, side)
     tensors |= style("to_img", CHANNELS)
     tensors |= {"to_img.weight": torch.randn(12, CHANNELS, 1, 1) * 0.15, "to_img.bias": torch.zeros(12)}
-    return tensors | latent_statistics(MobileStyleGAN(tensors), samples=20_000)
+    described = tensors | latent_statistics(MobileStyleGAN(tensors), samples=20_000)
+    return described | {"curvature": tiny_curvature(described)}
+
+
+def tiny_curvature(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
+    card = GeneratorCard("tiny-test", "", "", {}, "")
+    generator = assemble(tensors, card, "", HERE, torch.device("cpu"))
+    mask = torch.zeros(64, 64)
+    mask[8:56, 8:56] = 1
+    return latent_curvature(generator, random_metric(), mask, 64, 600, 1)
 
 
 def main() -> None:
@@ -69,6 +80,15 @@ def main() -> None:
         "licence": "Apache-2.0",
         "profiles": {
             "fast": shared | {"steps": 3, "candidates": 2, "start_spread": 0.5},
+            "newton": shared
+            | {
+                "method": "newton",
+                "steps": 3,
+                "candidate_steps": 1,
+                "full_steps": 1,
+                "candidates": 2,
+                "start_spread": 0.5,
+            },
             "reference": shared | {"steps": 6, "candidates": 1},
         },
         "regressor": "tiny-regressor.json",

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from models.latent_encoder import ENCODER_SIDE, LatentEncoder, encoder_inputs
-from pipeline.normalization import Objective, Profile, encoded, normalize
+from pipeline.normalization import encoded, normalize
+from pipeline.objective import Objective
+from pipeline.profile import Profile
 from tests.tiny import latents, random_metric, tiny_generator
 
 _INPUTS = 3 * 8 * 16 + 3 * 16 * 16  # three taps of 8 channels on a grid of 4, and a thumbnail

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from models.catalog import GENERATOR
-from pipeline.normalization import Latents, Objective, Profile, ProfileError, normalize, resized
+from pipeline.normalization import Latents, normalize
+from pipeline.objective import Objective, resized
+from pipeline.profile import Profile, ProfileError
 from tests.real_weights import real_generator
 from tests.tiny import latents, random_metric, tiny_generator
 

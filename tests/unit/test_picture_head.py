@@ -7,7 +7,7 @@ import torch
 
 from models.catalog import GENERATOR
 from models.generator import Generator, load_generator
-from pipeline.normalization import resized
+from pipeline.objective import resized
 
 pytestmark = pytest.mark.real_weights
 

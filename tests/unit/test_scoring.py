@@ -18,7 +18,7 @@ from models.generator import GeneratorError
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.features import FeatureExtractor, to_tensor
 from pipeline.measurement import FaceMeasurer, Stopwatch
-from pipeline.normalization import Profile
+from pipeline.profile import Profile
 from pipeline.result import Features, Rejection, RejectionReason, Scored, plain
 from pipeline.scoring import PhotographScorer, build_scorer
 from tests.faces import generated_face

@@ -1,0 +1,97 @@
+"""The settings of a normalization, by name in the generator's card."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+
+class ProfileError(ValueError):
+    """A profile's settings are wrong; the message names the key."""
+
+
+_COUNTS = (
+    "steps",
+    "metric_resolution",
+    "draw_resolution",
+    "candidates",
+    "candidate_steps",
+    "full_steps",
+)
+_QUANTITIES = ("lambda_sim", "lambda_avg", "start_spread", "learning_rate", "warm_up", "ramp_down")
+_ABOVE_ZERO = ("steps", "metric_resolution", "lambda_sim", "candidates")
+_CHOICES = {
+    "method": ("adam", "newton"),
+    "start": ("average", "encoder"),
+    "box": ("statistics", "paper"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The settings of an optimisation; they live in the generator's card, chosen by `bench.choose_profile`.
+
+    steps: iterations. metric_resolution: side, in pixels, at which pictures are compared. draw_resolution:
+    side at which they are drawn; 0 takes the smallest that serves the metric. candidates: K starts. start:
+    where they begin, "average" (w_avg) or "encoder" (the latent encoder's answer). start_spread: their
+    standard deviation around it, in standard deviations of w. box: components outside are redrawn inside:
+    "statistics" takes the generator's own range, "paper" takes [-1, 1].
+
+    method: "adam", the plain loop, or "newton" (`pipeline.proximal_newton`). learning_rate: Adam's, in units
+    of w. warm_up, ramp_down: shares of Adam's steps over which the rate rises and falls (cosine).
+    candidate_steps: Newton's steps for the further candidates. full_steps: Newton's last steps, for the first
+    candidate and the raw inversion, drawn by the whole network.
+    """
+
+    steps: int
+    metric_resolution: int
+    lambda_sim: float
+    lambda_avg: float
+    draw_resolution: int = 0
+    candidates: int = 5
+    start: str = "average"
+    start_spread: float = 0.0
+    warm_up: float = 0.0
+    ramp_down: float = 0.0
+    box: str = "statistics"
+    method: str = "adam"
+    learning_rate: float = 0.0
+    candidate_steps: int = 0
+    full_steps: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ProfileError for a value that cannot work."""
+        for key in _COUNTS:
+            if type(getattr(self, key)) is not int:
+                raise ProfileError(f"{key} must be a whole number, not {getattr(self, key)!r}")
+        for key in (*_COUNTS, *_QUANTITIES):
+            value = getattr(self, key)
+            if type(value) not in (int, float) or not math.isfinite(value) or value < 0:
+                raise ProfileError(f"{key} must be a number of at least zero, not {value!r}")
+        for key in (*_ABOVE_ZERO, "learning_rate") if self.method == "adam" else _ABOVE_ZERO:
+            if not getattr(self, key) > 0:
+                raise ProfileError(f"{key} must be above zero")
+        for key in ("warm_up", "ramp_down"):
+            if getattr(self, key) > 1:
+                raise ProfileError(f"{key} is a share of the steps and cannot be above 1")
+        for key, choices in _CHOICES.items():
+            if getattr(self, key) not in choices:
+                first, second = choices
+                raise ProfileError(f"{key} must be {first!r} or {second!r}, not {getattr(self, key)!r}")
+
+    @staticmethod
+    def from_card(values: Mapping[str, object]) -> Profile:
+        """Build a profile from a card's mapping; raises ProfileError naming an unknown or missing key."""
+        known = {f.name for f in fields(Profile)}
+        unknown = values.keys() - known
+        if unknown:
+            raise ProfileError(f"unknown key {sorted(unknown)[0]}")
+        try:
+            return Profile(**values)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ProfileError(str(error)) from error
+
+    def as_dict(self) -> dict[str, int | float | str]:
+        """Return the settings by name."""
+        return asdict(self)
