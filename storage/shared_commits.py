@@ -26,10 +26,14 @@ class _Work(Generic[_T]):
         self.error: BaseException | None = None
 
     def do(self, session: Session) -> None:
-        """Run within a savepoint, so that an error undoes nobody else's work."""
+        """Run; raises what the function raises."""
+        self.result = self.function(session)
+
+    def do_beside_others(self, session: Session) -> None:
+        """Run within a savepoint, so that an error undoes nobody else's work; raises nothing."""
         try:
             with session.begin_nested():
-                self.result = self.function(session)
+                self.do(session)
         except Exception as error:
             self.error = error
 
@@ -43,6 +47,8 @@ class SharedCommits:
 
     def __init__(self, sessions: sessionmaker[Session]) -> None:
         self._sessions = sessions
+        with sessions() as session:
+            self._shares = session.get_bind().dialect.name == "sqlite"
         self._waiting: deque[_Work[object]] = deque()
         self._turn = threading.Lock()
 
@@ -52,9 +58,7 @@ class SharedCommits:
         Raises what `function` raises, after which nothing of it is kept, or the SQLAlchemyError of the
         commit, after which nobody knows.
         """
-        with self._sessions() as session:
-            shares = session.get_bind().dialect.name == "sqlite"
-        if not shares:
+        if not self._shares:
             with self._sessions.begin() as session:
                 return function(session)
         work = _Work(function)
@@ -70,8 +74,11 @@ class SharedCommits:
         together = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             with self._sessions.begin() as session:
-                for work in together:
-                    work.do(session)
+                if len(together) == 1:
+                    together[0].do(session)
+                else:
+                    for work in together:
+                        work.do_beside_others(session)
         except BaseException as error:
             for work in together:
                 work.error = error
