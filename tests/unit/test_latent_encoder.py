@@ -95,7 +95,7 @@ def test_optimisation_starts_from_the_answer() -> None:
     values = tensors() | {"encoder.up": torch.zeros(4, 32), "encoder.centre": w[0]}
     generator = replace(tiny_generator(), encoder=LatentEncoder(values), w_low=w[0] - 5, w_high=w[0] + 5)
     face, mask = generator.network.synthesis(w)[0], torch.ones(64, 64)
-    profile = Profile(1, 1e-4, 64, 10.0, 0.0, candidates=1, start="encoder")
+    profile = Profile(1, 64, 10.0, 0.0, candidates=1, start="encoder", learning_rate=1e-4)
     known = normalize(generator, random_metric(), face, mask, profile, seed=0)
     unknown = normalize(generator, random_metric(), face, mask, replace(profile, start="average"), seed=0)
     torch.testing.assert_close(known.w_norm, w, rtol=0, atol=1e-3)
