@@ -153,6 +153,8 @@ def _send(case: Case, paths: Sequence[Path], associations: int, folder: Path) ->
         commands = [storescu_command(case.receiver, part, log_config) for part in parts]
         outputs = list(pool.map(_run, commands))
         seconds = time.perf_counter() - began
+    if case.load and case.load.process.poll() is not None:
+        raise RuntimeError("the process that scores beside the receivers has ended")
     latencies = [latency for output in outputs for latency in _latencies(output)]
     if len(latencies) != len(paths):
         raise RuntimeError(f"{case.name} acknowledged {len(latencies)} of {len(paths)} objects: {outputs[0]}")

@@ -8,6 +8,7 @@ scored all the same, in a thread of the node, where its queue scores, too.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -25,7 +26,14 @@ def busy_scorer(generator: str) -> Scorer:
     from bench.scoring_load import scoring_loop
 
     loop: Callable[[], None] = scoring_loop(generator)
-    threading.Thread(target=loop, name="busy scorer", daemon=True).start()
+
+    def score() -> None:
+        try:
+            loop()
+        finally:
+            os._exit(1)  # a node that does not score must not pass for a busy one
+
+    threading.Thread(target=score, name="busy scorer", daemon=True).start()
     return GivenScorer()
 
 

@@ -25,8 +25,9 @@ from pipeline.profile import Profile
 
 
 def scoring_loop(generator: str) -> Callable[[], None]:
-    """Load everything and return the function that never ends."""
+    """Load everything, score once, and return the function that scores without end."""
     once = scoring_once(generator)
+    once()  # whatever is wrong shows before anything is measured beside it
 
     def loop() -> None:
         while True:
