@@ -98,7 +98,7 @@ class _StyledProduct(torch.autograd.Function):
         if slope != 1:
             gradient = torch.ops.aten.leaky_relu_backward(gradient, drawn, slope, True)
         back = torch.matmul(gradient, kernel)
-        to_style = (back * x).sum(1)
+        to_style = torch.linalg.vecdot(back, x, dim=1)
         return back.mul_(style[:, None, :]), to_style, None, None, None, None
 
 

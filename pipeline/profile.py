@@ -19,7 +19,15 @@ _COUNTS = (
     "candidate_steps",
     "full_steps",
 )
-_QUANTITIES = ("lambda_sim", "lambda_avg", "start_share", "start_spread", "learning_rate", "warm_up", "ramp_down")
+_QUANTITIES = (
+    "lambda_sim",
+    "lambda_avg",
+    "start_share",
+    "start_spread",
+    "learning_rate",
+    "warm_up",
+    "ramp_down",
+)
 _ABOVE_ZERO = ("steps", "metric_resolution", "lambda_sim", "candidates")
 _CHOICES = {
     "method": ("adam", "newton"),
@@ -34,10 +42,10 @@ class Profile:
 
     steps: iterations. metric_resolution: side, in pixels, at which pictures are compared. draw_resolution:
     side at which they are drawn; 0 takes the smallest that serves the metric. candidates: K starts. start:
-    where they begin, "average" (w_avg) or "encoder" (the latent encoder's answer). start_share: how much of the
-    way from w_avg to that answer the normalizations begin (the raw inversion begins there). start_spread:
-    their standard deviation around it, in standard deviations of w. box: components outside are redrawn inside:
-    "statistics" takes the generator's own range, "paper" takes [-1, 1].
+    where they begin, "average" (w_avg) or "encoder" (the latent encoder's answer). start_share: after which
+    share of the way from w_avg to that answer the normalizations begin; the raw inversion begins at its end.
+    start_spread: their standard deviation around it, in standard deviations of w. box: components outside are
+    redrawn inside: "statistics" takes the generator's own range, "paper" takes [-1, 1].
 
     method: "adam", the plain loop, or "newton" (`pipeline.proximal_newton`). learning_rate: Adam's, in units
     of w. warm_up, ramp_down: shares of Adam's steps over which the rate rises and falls (cosine).
