@@ -156,7 +156,7 @@ def document(
         str(kind): sum(1 for row in rows if row["kind"] == kind and row["severity"]) for kind in AnomalyKind
     }
     return {
-        "name": f"{generator.name}-synthetic-1",
+        "name": f"{generator.name}-synthetic-2",
         "features": list(FEATURES),
         "mean": fitted.mean.tolist(),
         "scale": fitted.scale.tolist(),
