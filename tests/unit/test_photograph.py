@@ -160,7 +160,8 @@ def test_damaged_pictures_only_ever_raise_a_rejection(
     tmp_path: Path, name: str, share: float, flips: list[float]
 ) -> None:
     data = bytearray(_encoded(name))
-    data = data[: int(share * (len(data) - 2))] if not flips else data
+    # The last bytes are end marker and checksums: without them no pixel is missing.
+    data = data[: int(share * (len(data) - 32))] if not flips else data
     for flip in flips:
         data[int(flip * (len(data) - 1))] ^= 0x55
     (tmp_path / "x").write_bytes(data)
