@@ -13,6 +13,14 @@ from matplotlib.figure import Figure
 Record = Mapping[str, Any]
 _BLUE, _GREY, _ORANGE = "#2a6f97", "#9a9a9a", "#d1721f"
 _COLUMNS = 3
+_SPEED = {
+    "plain loop": "plain_seconds_per_photograph",
+    "the same on our generator": "plain_own_generator_seconds_per_photograph",
+    "and metric at 256 px": "reference_seconds_per_photograph",
+    "projector": "projector_seconds_per_photograph",
+    "facenorm": "seconds_per_photograph",
+    "facenorm, in a batch": "batch_seconds_per_photograph",
+}
 _GROWTH = {
     "size": ("Photograph's size", "megapixels"),
     "study": ("Photographs in a study", "photographs"),
@@ -63,10 +71,7 @@ def _panels(records: Mapping[str, Record]) -> list[Callable[[Any], None]]:
 
 
 def _speed(axis: Any, record: Record) -> None:  # noqa: ANN401 -- matplotlib's axes, here and below
-    figures = {
-        "plain loop": record["plain_seconds_per_photograph"],
-        "facenorm": record["seconds_per_photograph"],
-    }
+    figures = {label: record[key] for label, key in _SPEED.items() if key in record}
     _bars(axis, f"Seconds a photograph: {record['ratio']:g} times faster", "s", figures)
     axis.set_xscale("log")
     axis.set_xlim(right=max(figures.values()) * 6)

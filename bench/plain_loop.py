@@ -1,48 +1,41 @@
-"""One step of the paper's plain loop on the same generator, timed.
+"""The paper's plain loop, as one would write it down, for a bench to time some of its steps.
 
-As one would write it down: the whole picture drawn by the whole network at 1024 px, the photograph's features
-computed anew in every step. The paper's metric sees the 1024 px; that of the `reference` profile sees them
-reduced.
+Adam on w; in every step the whole picture is drawn at full resolution, compared by LPIPS, and the
+photograph's own features are computed anew (Boyaci et al. 2020, "Methods"). Which generator draws is the
+caller's choice: `bench.plain_generator`, the textbook's, or facenorm's own, whose speed is one of
+facenorm's levers.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from models.catalog import GENERATOR
-from models.generator import choose_device, load_generator
-from models.lpips import load_metric
+from models.lpips import Lpips
 from pipeline.objective import resized
 
 PLAIN_STEPS = 500
 """Steps of each of the two optimisations (paper, "Methods")."""
 
-
-def plain_step_seconds(device: str, steps: int, metric_side: int) -> float:
-    """Return the mean seconds of one step, the pictures compared at `metric_side` px."""
-    generator = load_generator(GENERATOR, choose_device(device))
-    metric = load_metric(generator.device)
-    network = generator.network
-    random = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        z = torch.randn(1, network.w_dim, generator=random).to(generator.device)
-        target = resized(network.synthesis(network.mapping(z)), metric_side)
-    w = generator.w_avg[None].clone().requires_grad_()
-    optimiser = torch.optim.Adam([w], lr=0.03)
-    began = 0.0
-    for step in range(steps + 1):
-        if step == 1:  # the first step warms up
-            began = _now(generator.device)
-        similarity = metric(resized(network.synthesis(w), metric_side), target).sum()
-        loss = 10 * similarity + (w - generator.w_avg).abs().mean()
-        (w.grad,) = torch.autograd.grad(loss, w)
-        optimiser.step()
-    return (_now(generator.device) - began) / steps
+Draw = Callable[[Tensor], Tensor]
+"""w (N, w_dim) -> pictures (N, 3, side, side) with values about [-1, 1]."""
 
 
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+class PlainLoop:
+    """One optimisation of one picture."""
+
+    def __init__(self, draw: Draw, metric: Lpips, picture: Tensor, w_avg: Tensor, metric_side: int) -> None:
+        """picture: (1, 3, H, W) in [-1, 1]; w_avg: (w_dim,). Pictures are compared at `metric_side` px."""
+        self._draw, self._metric, self._metric_side = draw, metric, metric_side
+        self._picture, self._w_avg = resized(picture, metric_side), w_avg
+        self.w = w_avg[None].clone().requires_grad_()
+        self._optimiser = torch.optim.Adam([self.w], lr=0.03)
+
+    def step(self) -> None:
+        """Move w one step towards lower 10 LPIPS + averageness."""
+        drawn = resized(self._draw(self.w), self._metric_side)
+        loss = 10 * self._metric(drawn, self._picture).sum() + (self.w - self._w_avg).abs().mean()
+        (self.w.grad,) = torch.autograd.grad(loss, self.w)
+        self._optimiser.step()
