@@ -47,6 +47,7 @@ def as_json(scored: ScoredFile, provenance: Provenance) -> dict[str, object]:
         "seconds": dict(result.seconds),
         "reason_code": None if isinstance(result, Score) else result.reason.value,
         "local_features": details.get("local_features"),
+        "further_features": details.get("further_features"),
         "outline": details.get("outline"),
         "rows": result.rows,
         "columns": result.columns,

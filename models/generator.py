@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.cache import cached_path
 from models.catalog import GENERATOR
+from models.latent_covariance import CovarianceError, LatentCovariance, covariance_path, load_covariance
 from models.latent_encoder import LatentEncoder
 from models.mobilestylegan import MobileStyleGAN
 
@@ -58,7 +59,8 @@ class Generator:
     w_avg, w_low, w_high: (w_dim,), mean over samples, and the box that 99.9 % of each component keep to.
     encoder: photograph to latent, where one was fitted. curvature: (w_dim, w_dim), half the mean second
     derivative of the masked LPIPS by w (`bench.fit_curvature`), where it was measured. sha256: over every
-    byte that all this was built from.
+    byte that all this was built from. covariance: of w, where it was estimated; no picture depends on it, and
+    the sha256 leaves it out.
     """
 
     card: GeneratorCard
@@ -71,6 +73,7 @@ class Generator:
     w_high: Tensor
     sha256: str
     folder: Path
+    covariance: LatentCovariance | None = None
 
     @property
     def name(self) -> str:
@@ -123,7 +126,13 @@ def load_generator(name: str, device: torch.device) -> Generator:
     digest = hashlib.sha256()
     for content in contents:
         digest.update(hashlib.sha256(content).digest())
-    return assemble(tensors, GeneratorCard.parse(card.read_text("utf-8")), digest.hexdigest(), folder, device)
+    generator = assemble(
+        tensors, GeneratorCard.parse(card.read_text("utf-8")), digest.hexdigest(), folder, device
+    )
+    try:
+        return replace(generator, covariance=load_covariance(covariance_path(parts[-1])))
+    except CovarianceError as error:
+        raise GeneratorError(f"scoring.generator: {error}") from error
 
 
 def assemble(

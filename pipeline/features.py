@@ -1,38 +1,40 @@
-"""The distances of a face from its normalized version.
+"""The distances of a face from its normalized version: the paper's sixteen features.
 
-Definitions: Boyaci et al. 2020, "Feature extraction". Picture distances are taken inside the mask, at
-`FEATURE_SIDE` px, whatever the resolution of the optimisation was, so that profiles can be compared.
+Definitions: Boyaci et al. 2020, "Feature extraction"; seven compare pictures (LPIPS and MS-SSIM here, five in
+`pipeline.picture_distances`), nine latents (`pipeline.latent_distances`). Picture distances are taken inside
+the mask, at `FEATURE_SIDE` px, whatever the resolution of the optimisation was, so that profiles can be
+compared.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_msssim import ms_ssim
-from scipy.spatial.distance import braycurtis, correlation
 from torch import Tensor
 from torch.nn import functional
 
+from models.latent_covariance import LatentCovariance
 from models.lpips import Lpips
+from pipeline.latent_distances import latent_distances
 from pipeline.local_features import local_features
 from pipeline.objective import resized
-from pipeline.result import Features
+from pipeline.picture_distances import picture_distances
+from pipeline.result import FURTHER_FEATURES, Features
 
 FEATURE_SIDE = 256
 """Side, in pixels, of the pictures that are compared."""
-
-_GREATEST_PSNR = 80.0  # identical pictures have no noise at all; a finite figure keeps the feature usable
 
 
 class FeatureExtractor:
     """Compares one photograph with any number of normalized pictures; its own features are computed once."""
 
-    def __init__(self, metric: Lpips, x_raw: Tensor, mask: Tensor) -> None:
-        """x_raw: (3, H, W) in [-1, 1]; mask: (H, W) of 0 and 1."""
-        self._metric = metric
+    def __init__(
+        self, metric: Lpips, x_raw: Tensor, mask: Tensor, covariance: LatentCovariance | None = None
+    ) -> None:
+        """x_raw: (3, H, W) in [-1, 1]; mask: (H, W) of 0 and 1; covariance: the generator's, of w."""
+        self._metric, self._covariance = metric, covariance
         self._mask = functional.interpolate(mask[None, None], (FEATURE_SIDE,) * 2, mode="area")
         self._raw = resized(x_raw[None], FEATURE_SIDE) * self._mask
         self._raw_features = metric.features(self._raw)
@@ -48,18 +50,34 @@ class FeatureExtractor:
         similarity = ms_ssim(
             (drawn + 1) / 2, ((self._raw + 1) / 2).expand_as(drawn), data_range=1.0, size_average=False
         )
-        squared = ((drawn - self._raw) / 2).square().mean(1, keepdim=True)
-        mse = (squared * self._mask).sum((1, 2, 3)) / self._mask.sum()
-        raw = w_raw.double().cpu().numpy()
+        further = self._distances(drawn, w_raw, w_norm)
         return [
             Features(
                 d_xperc=float(d_xperc[k]),
                 d_xstr=(1 - float(similarity[k])) / 2,
-                d_xpsnr=min(_GREATEST_PSNR, -10 * math.log10(max(float(mse[k]), 1e-12))),
-                d_wbc=float(braycurtis(raw, _latent(w_norm[k]))),
-                d_wcorr=float(correlation(raw, _latent(w_norm[k]))),
+                d_xpsnr=further[k]["d_xpsnr"],
+                d_wbc=further[k]["d_wbc"],
+                d_wcorr=further[k]["d_wcorr"],
             )
             for k in range(len(drawn))
+        ]
+
+    def compare_further(self, x_norm: Tensor, w_raw: Tensor, w_norm: Tensor) -> list[dict[str, float]]:
+        """Return the further features (`pipeline.result.FURTHER_FEATURES`) of each of K pictures, by name.
+
+        Shapes as in `compare`. Without a covariance there is no d_wmahalanobis.
+        """
+        drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
+        return [
+            {name: found[name] for name in FURTHER_FEATURES if name in found}
+            for found in self._distances(drawn, w_raw, w_norm)
+        ]
+
+    def _distances(self, drawn: Tensor, w_raw: Tensor, w_norm: Tensor) -> list[dict[str, float]]:
+        raw = _latent(w_raw)
+        return [
+            {**pictures, **latent_distances(raw, _latent(w), self._covariance)}
+            for pictures, w in zip(picture_distances(drawn, self._raw, self._mask), w_norm, strict=True)
         ]
 
     def locate(self, x_norm: Tensor) -> list[dict[str, float]]:
@@ -79,9 +97,12 @@ def mean_features(features: list[Features]) -> Features:
     return Features(*(float(v) for v in rows.mean(0)))
 
 
-def mean_local_features(local: list[dict[str, float]]) -> dict[str, float]:
-    """Average over the K candidates."""
-    return {name: float(np.mean([f[name] for f in local])) for name in local[0]}
+def mean_by_name(features: list[dict[str, float]]) -> dict[str, float]:
+    """Average features that are kept by name over the K candidates."""
+    return {name: float(np.mean([f[name] for f in features])) for name in features[0]}
+
+
+mean_local_features = mean_by_name
 
 
 def to_tensor(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -69,12 +69,13 @@ def _alignment(landmarks: NDArray[np.float64], rgb: NDArray[np.uint8]) -> Alignm
 class Measurement:
     """How far a face is from its normalized version.
 
-    features, local_features: one for each of the K candidates. normalized: the nearest candidate's
-    picture, uint8 RGB at the generator's resolution.
+    features, local_features, further_features: one for each of the K candidates. normalized: the nearest
+    candidate's picture, uint8 RGB at the generator's resolution.
     """
 
     features: list[Features]
     local_features: list[dict[str, float]]
+    further_features: list[dict[str, float]]
     normalized: NDArray[np.uint8]
 
 
@@ -108,15 +109,16 @@ class FaceMeasurer:
         with watch.stage("normalize"):
             latents = normalize(generator, self._metric, x_raw, mask, self._profile, self._seed, progress)
         with watch.stage("features"), torch.no_grad():
-            extractor = FeatureExtractor(self._metric, x_raw, mask)
-            best, features, local = None, [], []
+            extractor = FeatureExtractor(self._metric, x_raw, mask, generator.covariance)
+            best, features, local, further = None, [], [], []
             # One picture at a time: the full network's activations for K of them would take gigabytes.
             for w_norm in latents.w_norm[:, None]:
                 x_norm = generator.network.synthesis(w_norm)
                 features += extractor.compare(x_norm, latents.w_raw, w_norm)
                 local += extractor.locate(x_norm)
+                further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
                 if features[-1].d_xperc == min(f.d_xperc for f in features):
                     best = to_picture(x_norm[0])
         if best is None:
             raise RuntimeError("normalization gave no candidate")
-        return Measurement(features, local, best)
+        return Measurement(features, local, further, best)

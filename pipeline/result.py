@@ -26,6 +26,26 @@ class RejectionReason(StrEnum):
     NOT_A_SINGLE_FRAME = "not_a_single_frame"
 
 
+FURTHER_FEATURES = (
+    "d_xmae",
+    "d_xmse",
+    "d_xrmse",
+    "d_xlogcosh",
+    "d_wcanberra",
+    "d_wchebyshev",
+    "d_wmanhattan",
+    "d_wcosine",
+    "d_weuclidean",
+    "d_wmahalanobis",
+    "d_wminkowski",
+)
+"""The paper's features beyond the five that it keeps, by name and in order.
+
+Four compare pictures (`pipeline.picture_distances`), seven latents (`pipeline.latent_distances`): definitions
+and units are there.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """The paper's five features of x_raw against x_norm, averaged over the K candidates.
@@ -106,7 +126,9 @@ class Score:
     deviation in points of that scale. outline: closed polyline around the face, (column, row) in
     pixels of the photograph as stored, first point repeated at the end. rows, columns: the
     photograph's size in pixels. seconds: wall-clock seconds by stage. local_features: the features beyond
-    the paper's five, by name (`pipeline.local_features`).
+    the paper's five, by name (`pipeline.local_features`). further_features: the paper's others, by name
+    (`FURTHER_FEATURES`); empty in records from before they were kept, and without d_wmahalanobis where the
+    generator has no covariance.
     """
 
     value: float
@@ -118,6 +140,7 @@ class Score:
     provenance: Provenance
     seconds: Mapping[str, float]
     local_features: Mapping[str, float] = field(default_factory=dict)
+    further_features: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError for values outside their ranges."""
@@ -129,6 +152,10 @@ class Score:
             raise ValueError("the outline must be a closed polyline of at least three different points")
         object.__setattr__(self, "seconds", MappingProxyType(dict(self.seconds)))
         object.__setattr__(self, "local_features", MappingProxyType(dict(self.local_features)))
+        for name, value in self.further_features.items():
+            if not math.isfinite(value):
+                raise ValueError(f"feature {name} is {value}; features must be finite")
+        object.__setattr__(self, "further_features", MappingProxyType(dict(self.further_features)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,5 +204,6 @@ def plain(value: Score | Rejection) -> dict[str, object]:
     if isinstance(value, Score):
         result["features"] = asdict(value.features)
         result["local_features"] = dict(value.local_features)
+        result["further_features"] = dict(value.further_features)
         result["outline"] = [list(point) for point in value.outline]
     return result

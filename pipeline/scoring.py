@@ -14,7 +14,7 @@ from models.lpips import Lpips, load_metric
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.descent import Progress
 from pipeline.face import FaceFinder, load_face_finder
-from pipeline.features import mean_features, mean_local_features
+from pipeline.features import mean_by_name, mean_features
 from pipeline.local_features import LOCAL_FEATURES
 from pipeline.mask import outline_in_photograph
 from pipeline.measurement import FaceMeasurer, Stopwatch
@@ -22,7 +22,7 @@ from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
 from pipeline.profile import Profile
 from pipeline.rejection import UnscorablePhotographError
-from pipeline.result import Features, Provenance, Rejection, Score, Scored
+from pipeline.result import FURTHER_FEATURES, Features, Provenance, Rejection, Score, Scored
 
 
 class PhotographScorer:
@@ -46,7 +46,7 @@ class PhotographScorer:
                 f"scoring.regressor: {regressor.name} was fitted on {regressor.generator}, not on "
                 f"these weights of {generator.name}; choose its own regressor or calibrate one"
             )
-        unknown = set(regressor.features) - {*Features.names(), *LOCAL_FEATURES}
+        unknown = set(regressor.features) - measured_features(generator)
         if unknown:
             raise RegressorError(
                 f"scoring.regressor: {regressor.name} asks for the feature {sorted(unknown)[0]!r}, which "
@@ -67,7 +67,11 @@ class PhotographScorer:
             profile=profile_name,
             seed=seed,
             software_version=version("facenorm"),
-            settings={**profile.as_dict(), "regressor_profile": regressor.profile},
+            settings={
+                **profile.as_dict(),
+                "regressor_profile": regressor.profile,
+                **_covariance_setting(generator, regressor),
+            },
         )
 
     def score_file(self, path: Path, progress: Progress | None = None) -> Scored | Rejection:
@@ -93,12 +97,15 @@ class PhotographScorer:
             return self._rejected(error, watch)
         found = self._measurer.measure(face, watch, progress)
         scores = [
-            self._regressor.predict({**features.as_dict(), **local})
-            for features, local in zip(found.features, found.local_features, strict=True)
+            self._regressor.predict({**features.as_dict(), **local, **further})
+            for features, local, further in zip(
+                found.features, found.local_features, found.further_features, strict=True
+            )
         ]
-        mean, local = mean_features(found.features), mean_local_features(found.local_features)
+        mean, local = mean_features(found.features), mean_by_name(found.local_features)
+        further = mean_by_name(found.further_features)
         score = Score(
-            value=round(self._regressor.predict({**mean.as_dict(), **local}), 3),
+            value=round(self._regressor.predict({**mean.as_dict(), **local, **further}), 3),
             uncertainty=round(_uncertainty(scores, self._regressor.residual_std), 3),
             features=mean,
             outline=outline_in_photograph(face.landmarks, face.alignment, *rgb.shape[:2]),
@@ -107,6 +114,7 @@ class PhotographScorer:
             provenance=self.provenance,
             seconds=watch.seconds,
             local_features=local,
+            further_features=further,
         )
         return Scored(score, face_images(face, found.normalized))
 
@@ -115,6 +123,21 @@ class PhotographScorer:
         return Rejection(
             found.reason, found.detail, found.rows, found.columns, self.provenance, watch.seconds
         )
+
+
+def measured_features(generator: Generator) -> set[str]:
+    """Return the names of all features that are measured on this generator."""
+    further = set(FURTHER_FEATURES)
+    if generator.covariance is None:
+        further.discard("d_wmahalanobis")
+    return {*Features.names(), *LOCAL_FEATURES} | further
+
+
+def _covariance_setting(generator: Generator, regressor: Regressor) -> dict[str, str]:
+    """Name the covariance where the score depends on it."""
+    if generator.covariance is None or "d_wmahalanobis" not in regressor.features:
+        return {}
+    return {"covariance_sha256": generator.covariance.sha256}
 
 
 def _uncertainty(scores: list[float], residual_std: float) -> float:

@@ -70,6 +70,7 @@ def result_of(row: Scoring) -> Score | Rejection:
             provenance=provenance,
             seconds=stored["seconds"],
             local_features=stored.get("local_features", {}),
+            further_features=stored.get("further_features", {}),
         )
     return Rejection(
         reason=RejectionReason(stored["reason"]),

@@ -89,6 +89,7 @@ def score(**changes: object) -> Score:
         ({"outline": ((1.0, 1.0), (5.0, 1.0), (1.0, 1.0))}, "outline"),
         ({"outline": ((1.0, 1.0), (5.0, 1.0), (5.0, 5.0), (2.0, 1.0))}, "outline"),
         ({"outline": ()}, "outline"),
+        ({"further_features": {"d_wcosine": float("nan")}}, "d_wcosine"),
     ],
 )
 def test_impossible_scores_are_refused(changes: dict[str, object], message: str) -> None:

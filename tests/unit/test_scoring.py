@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from dicom_node.score_output import ScoredFile, as_json
 from models.cache import cached_path
 from models.catalog import LPIPS_TRUNKS
 from models.generator import GeneratorError
@@ -19,7 +20,7 @@ from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.features import FeatureExtractor, to_tensor
 from pipeline.measurement import FaceMeasurer, Stopwatch
 from pipeline.profile import Profile
-from pipeline.result import Features, Rejection, RejectionReason, Scored, plain
+from pipeline.result import FURTHER_FEATURES, Features, Rejection, RejectionReason, Scored, plain
 from pipeline.scoring import PhotographScorer, build_scorer
 from tests.faces import generated_face
 from tests.real_weights import face_finder, real_metric
@@ -73,6 +74,28 @@ def test_score_is_the_regressors_answer_to_the_features(scored: Scored) -> None:
     expected = regressor().predict(scored.score.features.as_dict())
     assert 1 < expected < 7
     assert scored.score.value == pytest.approx(expected, abs=6e-4)
+
+
+def test_all_sixteen_features_are_kept_and_told(scored: Scored) -> None:
+    score = scored.score
+    assert tuple(score.further_features) == FURTHER_FEATURES
+    assert all(value > 0 for value in score.further_features.values())
+    told = as_json(ScoredFile(Path("face.png"), score), score.provenance)
+    assert told["further_features"] == dict(score.further_features)
+
+
+def test_regressor_may_ask_for_any_of_the_sixteen(photograph: NDArray[np.uint8]) -> None:
+    line = replace(regressor(), features=("d_wmahalanobis",), mean=np.array([5.0]), scale=np.array([2.0]))
+    generator = tiny_generator()
+    one = PhotographScorer(generator, random_metric(), face_finder(), line, "fast")
+    assert generator.covariance is not None
+    assert one.provenance.settings["covariance_sha256"] == generator.covariance.sha256
+    found = one.score(photograph)
+    assert isinstance(found, Scored)
+    expected = line.predict(found.score.further_features)
+    assert found.score.value == pytest.approx(expected, abs=6e-4)
+    with pytest.raises(RegressorError, match="d_wmahalanobis"):
+        PhotographScorer(replace(generator, covariance=None), random_metric(), face_finder(), line, "fast")
 
 
 def test_pictures_show_the_same_face_in_one_frame(scored: Scored) -> None:

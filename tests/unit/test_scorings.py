@@ -26,7 +26,13 @@ REJECTION = Rejection(RejectionReason.NO_FACE, "no face was found", 10, 20, PROV
 
 
 @pytest.mark.parametrize(
-    "result", [SCORE, REJECTION, Rejection(RejectionReason.UNREADABLE_PIXELS, "cannot be decoded")]
+    "result",
+    [
+        SCORE,
+        replace(SCORE, local_features={"l_p99": 0.5}, further_features={"d_xmae": 0.125, "d_wcosine": 0.5}),
+        REJECTION,
+        Rejection(RejectionReason.UNREADABLE_PIXELS, "cannot be decoded"),
+    ],
 )
 def test_a_result_comes_back_as_it_was_stored(tmp_path: Path, result: Score | Rejection) -> None:
     sessions = database(tmp_path)
@@ -54,3 +60,12 @@ def test_a_photograph_has_one_scoring_per_setup(tmp_path: Path) -> None:
         add_scoring(session, photograph, provenance=other, result=REJECTION, created_at=NOON)
     with sessions() as session:
         assert count_scorings(session) == {"scored": 1, "rejected": 1}
+
+
+def test_a_record_from_before_the_further_features_is_read(tmp_path: Path) -> None:
+    sessions = database(tmp_path)
+    with sessions.begin() as session:
+        photograph = add_photograph(session, "1.1")
+        row = add_scoring(session, photograph, provenance=PROVENANCE, result=SCORE, created_at=NOON)
+        row.result = {k: v for k, v in row.result.items() if k not in ("further_features", "local_features")}
+        assert result_of(row) == SCORE
