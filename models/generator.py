@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load
@@ -29,7 +30,8 @@ class GeneratorCard:
     """What a generator's card states: licence, origin, and the settings of each profile by name.
 
     profiles: profile -> settings of the optimisation (see `pipeline.profile.Profile`).
-    regressor: file name of the regressor that was trained on this generator.
+    regressor: file name of the regressor that was trained on this generator. anchors: which faces the anchor
+    score compares with (see `pipeline.anchor_score.Anchors`).
     """
 
     name: str
@@ -37,6 +39,7 @@ class GeneratorCard:
     licence: str
     profiles: Mapping[str, Mapping[str, float | int | str | None]]
     regressor: str
+    anchors: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def parse(text: str) -> GeneratorCard:
@@ -44,7 +47,8 @@ class GeneratorCard:
         try:
             values = json.loads(text)
             return GeneratorCard(
-                **{key: values[key] for key in ("name", "title", "licence", "profiles", "regressor")}
+                **{key: values[key] for key in ("name", "title", "licence", "profiles", "regressor")},
+                anchors=values.get("anchors", {}),
             )
         except KeyError as missing:
             raise GeneratorError(f"the generator's card lacks the key {missing}") from missing

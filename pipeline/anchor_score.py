@@ -1,7 +1,7 @@
 """The baseline from the literature: how near a face is to a fixed set of normal ones, by LPIPS.
 
-The older score that Boyaci et al. 2020 ("Results") hold theirs against: no norm of a face's own, only the mean
-perceptual distance to some normal faces, the anchors, the same for everybody. Here they are drawn by the
+The older score that Boyaci et al. 2020 ("Results") hold theirs against: no norm of a face's own, only the
+mean perceptual distance to some normal faces, the anchors, the same for everybody. Here they are drawn by the
 generator from a seed.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.generator import Generator
+from models.generator import Generator, GeneratorCard, GeneratorError
 from models.lpips import Lpips
 from pipeline.features import FEATURE_SIDE
 from pipeline.objective import resized
@@ -26,13 +26,24 @@ class Anchors:
     seed: int = 2020
     truncation: float = 0.7
 
+    @staticmethod
+    def of_card(card: GeneratorCard) -> Anchors:
+        """Return those that the generator's card names; raises GeneratorError for what cannot be one."""
+        try:
+            anchors = Anchors(**card.anchors)
+        except TypeError as error:
+            raise GeneratorError(f"the card of {card.name}: anchors: {error}") from error
+        if type(anchors.count) is not int or type(anchors.seed) is not int or anchors.count < 1:
+            raise GeneratorError(f"the card of {card.name}: anchors: count and seed must be whole numbers")
+        return anchors
+
 
 class AnchorScorer:
     """Scores faces by 1 minus their mean masked LPIPS to the anchors."""
 
-    def __init__(self, generator: Generator, metric: Lpips, anchors: Anchors | None = None) -> None:
+    def __init__(self, generator: Generator, metric: Lpips, anchors: Anchors) -> None:
         self._metric = metric
-        self._pictures = anchor_pictures(generator, anchors or Anchors())
+        self._pictures = anchor_pictures(generator, anchors)
 
     @torch.no_grad()
     def score(self, x_raw: Tensor, mask: Tensor) -> float:

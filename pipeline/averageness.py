@@ -5,8 +5,8 @@ With d = w - w_avg, and mean() over the components of w:
 - mean_absolute: mean(|d|); the paper's choice.
 - mean_squared: mean(d^2).
 - mean_exponential: mean(exp(|d|) - 1). "Mean exponential error" is the name; this formula for it is our
-  reading. It is zero at the average, nearly the absolute error close to it and steeper far away. The 1 that is
-  taken off moves no minimum.
+  reading. It is zero at the average, nearly the absolute error close to it and steeper far away. The 1 that
+  is taken off moves no minimum.
 
 None has a unit; all are >= 0.
 """

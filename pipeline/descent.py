@@ -14,6 +14,9 @@ from pipeline.profile import Profile
 Progress = Callable[[int, int], None]
 """Called after each step with (steps done, steps in all)."""
 
+Watch = Callable[[int, Tensor], None]
+"""Called with (steps done, the iterates (N, w_dim)): the start first, then what each step came to."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -31,6 +34,7 @@ def descend(
     profile: Profile,
     randoms: Sequence[torch.Generator],
     progress: Progress | None,
+    watch: Watch | None = None,
 ) -> Found:
     """Run Adam on every row of `start` at once and keep each row's best iterate."""
     w = start.clone().requires_grad_()
@@ -41,6 +45,8 @@ def descend(
     if profile.box == "paper":
         low, high = -torch.ones_like(low), torch.ones_like(high)
     for step in range(profile.steps + 1):
+        if watch is not None:
+            watch(step, w.detach().clone())
         similarity, averageness = objective.terms(w)
         total = profile.lambda_sim * similarity + lambda_avg * averageness
         with torch.no_grad():

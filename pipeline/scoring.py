@@ -53,7 +53,8 @@ class PhotographScorer:
                 "this version does not measure; use the version that it was fitted with, or calibrate anew"
             )
         profile = Profile.from_card(generator.card.profiles[profile_name])
-        self._measurer = FaceMeasurer(generator, metric, faces, profile, seed)
+        self.generator, self.metric = generator, metric
+        self.measurer = FaceMeasurer(generator, metric, faces, profile, seed)
         self._regressor = regressor
         self.provenance = Provenance(
             generator=generator.name,
@@ -92,10 +93,10 @@ class PhotographScorer:
         self, rgb: NDArray[np.uint8], watch: Stopwatch, progress: Progress | None
     ) -> Scored | Rejection:
         try:
-            face = self._measurer.locate(rgb, watch)
+            face = self.measurer.locate(rgb, watch)
         except UnscorablePhotographError as error:
             return self._rejected(error, watch)
-        found = self._measurer.measure(face, watch, progress)
+        found = self.measurer.measure(face, watch, progress)
         scores = [
             self._regressor.predict({**features.as_dict(), **local, **further})
             for features, local, further in zip(

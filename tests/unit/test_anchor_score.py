@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from models.generator import GeneratorError
 from pipeline.anchor_score import Anchors, AnchorScorer, anchor_pictures
 from pipeline.detected_difference import detected_difference, summarised
 from tests.tiny import random_metric, tiny_generator
@@ -72,3 +75,12 @@ def test_summary_of_pairs() -> None:
     assert found.improved == 50  # unchanged is not improved
     with pytest.raises(ValueError, match="no pair"):
         summarised([])
+
+
+def test_the_card_names_the_anchors() -> None:
+    card = tiny_generator().card
+    assert Anchors.of_card(replace(card, anchors={})) == Anchors()
+    assert Anchors.of_card(replace(card, anchors={"count": 2, "seed": 7})) == Anchors(2, 7)
+    for wrong in ({"number": 2}, {"count": 0}, {"count": "two"}, {"seed": 0.5}):
+        with pytest.raises(GeneratorError, match="anchors"):
+            Anchors.of_card(replace(card, anchors=wrong))

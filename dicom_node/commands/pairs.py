@@ -1,0 +1,163 @@
+"""`facenorm pairs PAIRS.csv`: photographs before and after a treatment, scored by two methods."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from dicom_node.logs import configure_logs
+from dicom_node.settings import SettingsError, load_settings
+from pipeline.result import Rejection
+from reports.notices import RESEARCH_USE_NOTICE
+
+if TYPE_CHECKING:
+    from pipeline.paired_scores import PairScorer, PairScores
+
+_SOME_MISSING, _UNUSABLE = 1, 2
+_COLUMNS = ("pre", "post")
+
+
+class _UnusableError(Exception):
+    """The pairs cannot be scored as asked; the text says why and holds no patient data."""
+
+
+def pairs(
+    table: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PAIRS.csv",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Columns pre and post: photographs, relative to this file's folder.",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    profile: Annotated[str | None, typer.Option(help="fast, reference or another of the card.")] = None,
+    generator: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A name, or a .safetensors file with its card.")
+    ] = None,
+    regressor: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A regressor in the place of the generator's own.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of the optimisation.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
+    ] = None,
+) -> None:
+    """Score pairs of photographs by this method and by the anchor score, and compare what they detect.
+
+    The detected difference of a pair is (post - pre) / pre in percent; a pair whose score has risen is called
+    improved. Pairs are numbered as in the file. Exit status 0 when every pair was scored, 1 when some
+    were not, 2 for wrong usage.
+    """
+    given = {
+        "profile": profile,
+        "generator": generator,
+        "regressor": regressor,
+        "device": device,
+        "seed": seed,
+    }
+    try:
+        settings = load_settings(config)
+        configure_logs(settings)
+        paths = read_pairs(table)
+        chosen = settings.scoring.model_copy(update={k: v for k, v in given.items() if v is not None})
+        scorer = _load(chosen.generator, chosen.profile, chosen.device, chosen.regressor, chosen.seed)
+    except (SettingsError, _UnusableError) as error:
+        typer.echo(f"facenorm pairs: {error}", err=True)
+        raise typer.Exit(_UNUSABLE) from None
+    errors = Console(stderr=True)
+    scored = [_score(scorer, *pair) for pair in track(paths, "pairs", console=errors, transient=True)]
+    _print(scored, as_json)
+    if any(isinstance(one, str) for one in scored):
+        raise typer.Exit(_SOME_MISSING)
+
+
+def read_pairs(table: Path) -> list[tuple[Path, Path]]:
+    """Read the table; raises _UnusableError naming the column or the line that is wrong."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictReader(stream)
+            missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
+            if missing:
+                raise _UnusableError(f"{table.name} has no column {missing[0]!r}; it needs pre and post")
+            found = []
+            for row in rows:
+                names = [(row[name] or "").strip() for name in _COLUMNS]
+                paths = [table.parent / name for name in names]
+                if not all(names) or not all(path.is_file() for path in paths):
+                    raise _UnusableError(f"{table.name}, line {rows.line_num}: a photograph is missing")
+                found.append((paths[0], paths[1]))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _UnusableError(f"{table.name} is no CSV file in UTF-8") from error
+    if not found:
+        raise _UnusableError(f"{table.name} lists no pair")
+    return found
+
+
+def _load(generator: str, profile: str, device: str, regressor: str, seed: int) -> PairScorer:
+    # Imported here, because torch takes seconds and wrong usage should be told at once.
+    from pipeline.anchor_score import Anchors, AnchorScorer
+    from pipeline.paired_scores import PairScorer
+    from pipeline.scoring import build_scorer
+
+    try:
+        scorer = build_scorer(generator, profile, device, regressor, seed)
+        anchors = AnchorScorer(scorer.generator, scorer.metric, Anchors.of_card(scorer.generator.card))
+    except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
+        raise _UnusableError(str(error) or type(error).__name__) from error
+    return PairScorer(scorer, anchors)
+
+
+def _score(scorer: PairScorer, before: Path, after: Path) -> PairScores | str:
+    """Return the scores, or why there are none; trouble with one pair leaves the others alone."""
+    try:
+        found = scorer.score(before, after)
+    except OSError as error:
+        return f"A file cannot be read ({error.strerror or type(error).__name__})."
+    return found.detail if isinstance(found, Rejection) else found
+
+
+def _print(scored: list[PairScores | str], as_json: bool) -> None:
+    from pipeline.paired_scores import METHODS, summaries
+
+    kept = [one for one in scored if not isinstance(one, str)]
+    summary = summaries(kept) if kept else {}
+    if as_json:
+        rows = [
+            {"pair": n, "reason": one}
+            if isinstance(one, str)
+            else {
+                "pair": n,
+                "reason": None,
+                **{name: {**asdict(s), "difference": s.difference} for name, s in one.scores.items()},
+            }
+            for n, one in enumerate(scored, 1)
+        ]
+        found = {name: asdict(one) for name, one in summary.items()}
+        document = {"pairs": rows, "summary": found, "notice": RESEARCH_USE_NOTICE}
+        typer.echo(json.dumps(document, allow_nan=False))
+        return
+    table = Table("pair", *(f"{name}: pre, post, difference" for name in METHODS))
+    for n, one in enumerate(scored, 1):
+        if isinstance(one, str):
+            table.add_row(str(n), one)
+        else:
+            cells = (f"{s.before:.3f}  {s.after:.3f}  {s.difference:+.2f} %" for s in one.scores.values())
+            table.add_row(str(n), *cells)
+    said = (f"mean {one.mean_difference:+.2f} %, improved {one.improved:.0f} %" for one in summary.values())
+    table.add_section()
+    table.add_row(f"{len(kept)} scored", *said)
+    console = Console()
+    console.print(table)
+    console.print(RESEARCH_USE_NOTICE, highlight=False)
