@@ -81,7 +81,8 @@ class Lpips(nn.Module):
 
     def features(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """Return the unit-length features of each tap, weighted so that squared differences sum to LPIPS."""
-        x = (pictures - self.shift) / self.scale
+        first: Tensor = getattr(self, f"features_{self._groups[0][0][0]}_weight")
+        x = ((pictures - self.shift) / self.scale).to(first.dtype)
         taps: list[Tensor] = []
         for n, group in enumerate(self._groups):
             for index, stride, padding, pool in group:
@@ -92,9 +93,10 @@ class Lpips(nn.Module):
                     getattr(self, f"features_{index}_bias"),
                 )
                 x = functional.relu(functional.conv2d(x, weight, bias, stride=stride, padding=padding))
-            norm = x.square().sum(1, keepdim=True).add(1e-20).sqrt()
+            tap = x.to(pictures.dtype)
+            norm = tap.square().sum(1, keepdim=True).add(1e-20).sqrt()
             taps.append(
-                x / (norm + _EPSILON) * getattr(self, f"head_{n}").clamp(min=0).sqrt()[None, :, None, None]
+                tap / (norm + _EPSILON) * getattr(self, f"head_{n}").clamp(min=0).sqrt()[None, :, None, None]
             )
         return tuple(taps)
 

@@ -102,8 +102,10 @@ class _StyledProduct(torch.autograd.Function):
         return back.mul_(style[:, None, :]), to_style, None, None, None, None
 
 
-def _style(module: nn.Module, w: Tensor) -> Tensor:
-    return functional.linear(w, module.style_weight, module.style_bias)  # type: ignore[arg-type]
+def _style(module: nn.Module, w: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the factor of each channel (N, C), in the precision of the picture that it scales."""
+    style = functional.linear(w, module.style_weight, module.style_bias)  # type: ignore[arg-type]
+    return style.to(dtype)
 
 
 class StyledConvolution(nn.Module):
@@ -127,7 +129,7 @@ class StyledConvolution(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, part: Window | None = None) -> Tensor:
         """(N, H, W, C), (N, w_dim) -> (N, H, W, C'); part: which part of the level x is."""
-        style = _style(self, w)
+        style = _style(self, w, x.dtype)
         n, h, width, channels = x.shape
         planes = x.permute(0, 3, 1, 2)
         if self.depthwise is None:
@@ -164,7 +166,8 @@ class Level(nn.Module):
 
         part: which part of the doubled picture comes out; its outer two pixels are not those of the whole.
         """
-        scaled = inverse_haar(x * _style(self, w)[:, None, None, :])
+        x = x.to(self.conv1.kernel.dtype)
+        scaled = inverse_haar(x * _style(self, w, x.dtype)[:, None, None, :])
         drawn: Tensor = self.conv2(self.conv1(scaled, w, part), w, part)
         return drawn
 
@@ -188,11 +191,17 @@ class PictureHead(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, part: Window | None = None) -> Tensor:
         """(N, H, W, C), (N, w_dim) -> (N, 3, 2H, 2W); part: which part of the level x is."""
+        x = x.to(self.weight.dtype)
         if self.conv is not None:
             x = self.conv(x, w, part)
         n, h, width, channels = x.shape
         bands = _StyledProduct.apply(  # type: ignore[no-untyped-call]
-            x.reshape(n, -1, channels), _style(self, w), self.weight[:, :, 0, 0], self.bias, None, 1.0
+            x.reshape(n, -1, channels),
+            _style(self, w, x.dtype),
+            self.weight[:, :, 0, 0],
+            self.bias,
+            None,
+            1.0,
         )
         return inverse_haar(bands.view(n, h, width, -1)).permute(0, 3, 1, 2)
 
