@@ -4,7 +4,10 @@ Real photographs, every second one with a drawn anomaly, are normalized under ea
 photograph is kept in --folder and not computed again, so the hours that the `reference` profile takes can be
 interrupted, or shared out with --part. The last call reads what is there and writes the figures, no faces.
 
-    python -m bench.compare_profiles --photos DIR --profiles reference fast
+The objective has several minima, and the start decides which one is found. So the plain loop is also run from
+where `fast` begins: NAME:KEY=VALUE is a profile with one setting changed.
+
+    python -m bench.compare_profiles --photos DIR --profiles reference reference:start=encoder fast
     python -m bench.compare_profiles --photos DIR --report bench/results/compare_profiles.json
 """
 
@@ -80,10 +83,10 @@ def main() -> None:
 
 def compute(bench: Bench, name: str, number: int, options: argparse.Namespace) -> None:
     """Normalize one photograph under one profile, unless that has been done, and keep what came out."""
-    profile = Profile.from_card(bench.generator.card.profiles[name])
     path = row_path(options.folder, bench.generator, name, number)
     if path.exists():
         return
+    profile = Profile.from_card(settings(bench.generator, name))
     face = picture(bench, number, options)
     x_raw, mask = tensors(face, bench.generator)
     began = time.perf_counter()
@@ -95,11 +98,18 @@ def compute(bench: Bench, name: str, number: int, options: argparse.Namespace) -
     print(f"{name}: photograph {number} took {seconds:.1f} s", flush=True)
 
 
+def settings(generator: Generator, name: str) -> dict[str, float | int | str | None]:
+    """Return the settings of a profile, or of NAME:KEY=VALUE, the value a word."""
+    profile, _, changed = name.partition(":")
+    key, _, value = changed.partition("=")
+    return {**generator.card.profiles[profile], **({key: value} if changed else {})}
+
+
 def row_path(folder: Path, generator: Generator, name: str, number: int) -> Path:
     """Return where a row is kept: another for other settings of the profile."""
-    settings = json.dumps(generator.card.profiles[name], sort_keys=True)
-    digest = hashlib.sha256(settings.encode()).hexdigest()[:8]
-    return folder / f"{number:04d}-{name}-{digest}.safetensors"
+    text = json.dumps(settings(generator, name), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return folder / f"{number:04d}-{name.partition(':')[0]}-{digest}.safetensors"
 
 
 def picture(bench: Bench, number: int, options: argparse.Namespace) -> AlignedFace:

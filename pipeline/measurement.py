@@ -15,8 +15,9 @@ from models.generator import Generator
 from models.lpips import Lpips
 from pipeline.alignment import Alignment, align, find_alignment
 from pipeline.descent import Progress
+from pipeline.drawn_face import drawn_face
 from pipeline.face import FaceFinder
-from pipeline.features import FeatureExtractor, to_picture, to_tensor
+from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_picture, to_tensor
 from pipeline.mask import face_mask
 from pipeline.normalization import normalize
 from pipeline.profile import Profile
@@ -110,15 +111,13 @@ class FaceMeasurer:
             latents = normalize(generator, self._metric, x_raw, mask, self._profile, self._seed, progress)
         with watch.stage("features"), torch.no_grad():
             extractor = FeatureExtractor(self._metric, x_raw, mask, generator.covariance)
-            best, features, local, further = None, [], [], []
+            features, local, further = [], [], []
             # One picture at a time: the full network's activations for K of them would take gigabytes.
             for w_norm in latents.w_norm[:, None]:
-                x_norm = generator.network.synthesis(w_norm)
+                x_norm = drawn_face(generator, w_norm, mask, FEATURE_SIDE)
                 features += extractor.compare(x_norm, latents.w_raw, w_norm)
                 local += extractor.locate(x_norm)
                 further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
-                if features[-1].d_xperc == min(f.d_xperc for f in features):
-                    best = to_picture(x_norm[0])
-        if best is None:
-            raise RuntimeError("normalization gave no candidate")
+            nearest = int(np.argmin([f.d_xperc for f in features]))
+            best = to_picture(generator.network.synthesis(latents.w_norm[nearest, None])[0])
         return Measurement(features, local, further, best)

@@ -60,8 +60,7 @@ def normalize(
         return Objective(generator, metric, x_raw, mask, profile.metric_resolution, drawn_at)
 
     if profile.method == "newton":
-        starts = torch.stack([start, raw_start])
-        return _by_newton(generator, objective, starts, noise[1:-1], profile, progress)
+        return _by_newton(generator, objective, start, noise[1:-1], profile, progress)
     lambda_avg = torch.full((len(noise),), profile.lambda_avg, device=generator.device)
     lambda_avg[-1] = 0
     plain = objective(profile.draw_resolution)
@@ -73,17 +72,18 @@ def normalize(
 def _by_newton(
     generator: Generator,
     objective: Callable[[int], Objective],
-    starts: Tensor,
+    start: Tensor,
     noise: Tensor,
     profile: Profile,
     progress: Progress | None,
 ) -> Latents:
     """Descend on cheap pictures first, and with the whole network at last.
 
-    The further candidates start about the first one's cheap result, with the curvature that it has learned.
-    Where each comes to lie beside the first is taken over to the first one's last result: the last steps,
-    three times as dear, are shared. starts: (2, w_dim), of the normalization and the raw inversion. noise:
-    (K - 1, w_dim).
+    The raw inversion is the normalization let go: it begins where that has come to, with the curvature that it
+    has learned, so that w_raw and w_norm lie in the same valley and differ by what the pull to the average did.
+    The further candidates start about the first one's cheap result. Where each comes to lie beside the first is
+    taken over to the first one's last result: the last steps, three times as dear, are shared. start: (w_dim,).
+    noise: (K - 1, w_dim).
     """
     if generator.curvature is None:
         raise ProfileError(f"method: {generator.name} has no curvature; use 'adam'")
@@ -98,9 +98,11 @@ def _by_newton(
 
     cheap, whole = objective(profile.draw_resolution), objective(generator.network.resolution)
     both = torch.tensor([profile.lambda_avg, 0.0], device=generator.device)
-    begin = NewtonState.at(starts, 2 * profile.lambda_sim * generator.curvature)
-    near, _ = newton(cheap, begin, profile.lambda_sim, both, profile.steps, told)
-    found = newton(whole, near, profile.lambda_sim, both, profile.full_steps, told)[1]
+    begin = NewtonState.at(start[None], 2 * profile.lambda_sim * generator.curvature)
+    near, _ = newton(cheap, begin, profile.lambda_sim, both[:1], profile.steps, told)
+    alone = profile.full_steps - profile.raw_steps
+    at, _ = newton(whole, near, profile.lambda_sim, both[:1], alone, told)
+    found = newton(whole, at.twice(), profile.lambda_sim, both, profile.raw_steps, told)[1]
     if profile.candidates == 1:
         return Latents(found.w[:1], found.w[1], found.similarity, found.averageness)
     start = NewtonState.at(near.w[0] + noise, near.curvature[0])

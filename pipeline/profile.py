@@ -18,6 +18,7 @@ _COUNTS = (
     "candidates",
     "candidate_steps",
     "full_steps",
+    "raw_steps",
 )
 _QUANTITIES = (
     "lambda_sim",
@@ -43,14 +44,15 @@ class Profile:
     steps: iterations. metric_resolution: side, in pixels, at which pictures are compared. draw_resolution:
     side at which they are drawn; 0 takes the smallest that serves the metric. candidates: K starts. start:
     where they begin, "average" (w_avg) or "encoder" (the latent encoder's answer). start_share: after which
-    share of the way from w_avg to that answer the normalizations begin; the raw inversion begins at its end.
+    share of the way from w_avg to that answer the normalizations begin; Adam's raw inversion begins at its end.
     start_spread: their standard deviation around it, in standard deviations of w. box: components outside are
     redrawn inside: "statistics" takes the generator's own range, "paper" takes [-1, 1].
 
     method: "adam", the plain loop, or "newton" (`pipeline.proximal_newton`). learning_rate: Adam's, in units
     of w. warm_up, ramp_down: shares of Adam's steps over which the rate rises and falls (cosine).
-    candidate_steps: Newton's steps for the further candidates. full_steps: Newton's last steps, for the first
-    candidate and the raw inversion, drawn by the whole network.
+    candidate_steps: Newton's steps for the further candidates. full_steps: Newton's last steps for the first
+    candidate, drawn by the whole network. raw_steps: as many of these at the end the raw inversion takes beside
+    it, from where the candidate has come to by then.
     """
 
     steps: int
@@ -69,6 +71,7 @@ class Profile:
     learning_rate: float = 0.0
     candidate_steps: int = 0
     full_steps: int = 0
+    raw_steps: int = 0
 
     def __post_init__(self) -> None:
         """Raise ProfileError for a value that cannot work."""
@@ -85,6 +88,10 @@ class Profile:
         for key in ("warm_up", "ramp_down"):
             if getattr(self, key) > 1:
                 raise ProfileError(f"{key} is a share of the steps and cannot be above 1")
+        if self.raw_steps > self.full_steps:
+            raise ProfileError("raw_steps are the last of full_steps and cannot be more")
+        if self.method == "newton" and not self.raw_steps:
+            raise ProfileError("raw_steps must be above zero: without them the raw inversion is none")
         for key, choices in _CHOICES.items():
             if getattr(self, key) not in choices:
                 first, second = choices

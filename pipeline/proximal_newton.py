@@ -38,6 +38,10 @@ class NewtonState:
         """Begin at w (N, w_dim) with one curvature (w_dim, w_dim) for all rows."""
         return NewtonState(w, curvature.expand(len(w), -1, -1).clone())
 
+    def twice(self) -> NewtonState:
+        """Return every row, and every row again."""
+        return NewtonState(self.w.repeat(2, 1), self.curvature.repeat(2, 1, 1))
+
 
 @dataclass(frozen=True, slots=True)
 class _Point:

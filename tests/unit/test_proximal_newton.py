@@ -25,6 +25,7 @@ NEWTON = Profile(
     method="newton",
     candidate_steps=2,
     full_steps=3,
+    raw_steps=2,
 )
 
 
@@ -115,6 +116,21 @@ def test_reaches_in_nine_steps_what_adam_does_not_in_thirty() -> None:
     by_newton = totals(found(replace(NEWTON, candidates=1)), 0.1)
     assert by_newton[0] < by_adam[0]
     assert by_newton[1] < by_adam[1]
+
+
+def test_raw_inversion_is_the_normalization_let_go() -> None:
+    """Nearer to the photograph than the normalization is, and not nearer to the average for it."""
+    answer = found(replace(NEWTON, lambda_avg=3.0, candidates=1))
+    assert answer.similarity[-1] < answer.similarity[0]
+    assert answer.averageness[-1] > answer.averageness[0]
+    beside = (answer.w_raw - answer.w_norm[0]).norm()
+    assert beside < (answer.w_raw - tiny_generator().w_avg).norm()
+
+
+@pytest.mark.parametrize(("raw_steps", "words"), [(0, "above zero"), (4, "cannot be more")])
+def test_raw_steps_are_some_of_the_last(raw_steps: int, words: str) -> None:
+    with pytest.raises(ProfileError, match=words):
+        replace(NEWTON, raw_steps=raw_steps)
 
 
 def test_recorded_terms_are_those_of_the_latents() -> None:
