@@ -4,47 +4,43 @@ No person rated anything here. The rating of a face is 7 - 6 s, with s its perce
 root of the masked LPIPS between the face with and without its anomaly, as a share of the 95th percentile
 over all training faces (so that kinds are on one scale), at most 1. Faces are then photographed by another
 camera (`pipeline.capture_variation`), found, aligned and measured exactly as the node does it.
-Interrupted, it goes on where it stopped.
+Interrupted, it goes on where it stopped. Selection, search and the card are those of `facenorm calibrate`.
 
-    python -m bench.train_regressor --faces 300
+    python -m bench.train_regressor --faces 300 --output out/regressor.json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
+from rich.progress import Progress, track
 
 from models.allocator import keep_freed_memory
 from models.catalog import GENERATOR
 from models.generator import Generator, choose_device, load_generator
 from models.lpips import Lpips, load_metric
 from pipeline.anomaly import AnomalyKind, draw_anomaly
+from pipeline.calibration_card import RegressorOrigin, calibration_card, regressor_document
 from pipeline.capture_variation import vary_capture
 from pipeline.face import load_face_finder
 from pipeline.features import (
     FEATURE_SIDE,
-    mean_features,
-    mean_local_features,
     resized,
     to_tensor,
 )
 from pipeline.generated_face import generated_face
-from pipeline.local_features import LOCAL_FEATURES
+from pipeline.kept_measurements import averaged_features
 from pipeline.measurement import FaceMeasurer, Stopwatch
 from pipeline.profile import Profile
-from pipeline.regression import FittedRegressor, fit_regressor
+from pipeline.regression import TRIALS, RatedFeatures, fit_regressor
 from pipeline.rejection import UnscorablePhotographError
-from pipeline.result import Features
-
-FEATURES = (*Features.names(), *LOCAL_FEATURES)
 
 _TRUNCATION = 0.85
 _UNDEFORMED_SHARE = 0.35
@@ -67,6 +63,8 @@ def main() -> None:
         "--part", default="0/1", help="I/N: measure only every N-th face, to share the work"
     )
     arguments.add_argument("--rows", type=Path, default=Path("out/ratings"))
+    arguments.add_argument("--name", default="", help="of the regressor")
+    arguments.add_argument("--trials", type=int, default=TRIALS, help="settings tried for each model")
     arguments.add_argument("--output", type=Path, help="write the regressor (after all parts are there)")
     options = arguments.parse_args()
     keep_freed_memory()
@@ -115,7 +113,7 @@ def measured(
         "kind": kind,
         "severity": severity,
         "distance": distance,
-        "features": {**mean_features(found.features).as_dict(), **mean_local_features(found.local_features)},
+        "features": averaged_features(found),
     }
 
 
@@ -131,54 +129,54 @@ def perceptual_distance(
 
 def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
     """Fit all rows and write the regressor with its card."""
-    rows = [json.loads(path.read_text()) for path in sorted(options.rows.glob("*.json"))]
-    kept = [row for row in rows if "features" in row]
-    distance = np.array([row["distance"] for row in kept])
+    paths = sorted(options.rows.glob("*.json"))
+    rows = {path.stem: row for path in paths if "features" in (row := json.loads(path.read_text()))}
+    distance = np.array([row["distance"] for row in rows.values()])
     reference = float(np.percentile(distance[distance > 0], 95))
-    ratings = 7 - 6 * np.minimum(1, np.sqrt(distance / reference))
-    x = np.array([[row["features"][name] for name in FEATURES] for row in kept])
-    fitted = fit_regressor(x, ratings, list(range(len(kept))), seed=0)
-    options.output.write_text(
-        json.dumps(document(generator, options, fitted, kept, reference), indent=1) + "\n"
+    names = tuple(next(iter(rows.values()))["features"])
+    data = RatedFeatures(
+        names=names,
+        features=np.array([[row["features"][name] for name in names] for row in rows.values()]),
+        ratings=7 - 6 * np.minimum(1, np.sqrt(distance / reference)),
+        people=tuple(rows),
     )
-    print(f"{fitted.model}: R {fitted.correlation:.3f}, MAE {fitted.mae:.3f} over {len(kept)} faces")
+    kinds = [row["kind"] if row["severity"] else "undeformed" for row in rows.values()]
+    with Progress() as bar:
+        task = bar.add_task("comparing models", total=None)
+        fitted = fit_regressor(data, 0, options.trials, lambda model: bar.update(task, description=model))
+    card = calibration_card(
+        data,
+        fitted,
+        described(options, kinds, reference),
+        {"anomaly": kinds},
+        seed=0,
+        date=datetime.now(UTC).date().isoformat(),
+    )
+    origin = RegressorOrigin(
+        options.name or f"{generator.name}-synthetic-3",
+        generator.name,
+        generator.sha256,
+        options.profile,
+        True,
+    )
+    content = json.dumps(regressor_document(fitted, origin, card), indent=1, allow_nan=False)
+    options.output.write_text(content + "\n")
+    chosen = fitted.compared[fitted.model]
+    print(f"{fitted.model} of {', '.join(fitted.features)}, {len(rows)} faces:")
+    print(f"  in the folds R {chosen.cross_validated_r:.3f}, MAE {chosen.cross_validated_mae:.3f}")
+    print(f"  held out     R {chosen.held_out_r:.3f}, MAE {chosen.held_out_mae:.3f}")
 
 
-def document(
-    generator: Generator,
-    options: argparse.Namespace,
-    fitted: FittedRegressor,
-    rows: list[dict[str, object]],
-    reference: float,
-) -> dict[str, object]:
-    """Return the regressor file's content."""
-    ratings_by_kind = {
-        str(kind): sum(1 for row in rows if row["kind"] == kind and row["severity"]) for kind in AnomalyKind
-    }
+def described(options: argparse.Namespace, kinds: list[str], reference: float) -> dict[str, object]:
+    """Return what the card says about the data."""
     return {
-        "name": f"{generator.name}-synthetic-2",
-        "features": list(FEATURES),
-        "mean": fitted.mean.tolist(),
-        "scale": fitted.scale.tolist(),
-        "members": fitted.members,
-        "residual_std": fitted.residual_std,
-        "generator": generator.name,
-        "generator_sha256": generator.sha256,
-        "profile": options.profile,
-        "synthetic": True,
-        "card": {
-            "ratings": "Synthetic: 7 - 6 s, s the perceptual severity of a drawn anomaly "
-            "on generated faces. No person rated anything; hardly any of the faces is a child.",
-            "model": fitted.model,
-            "faces": len(rows),
-            "undeformed": sum(1 for row in rows if not row["severity"]),
-            "deformed_by_kind": ratings_by_kind,
-            "reference_distance": reference,
-            "cross_validated": {name: dict(errors) for name, errors in fitted.compared.items()},
-            "seed": options.seed,
-            "date": datetime.now(UTC).date().isoformat(),
-            "versions": {name: version(name) for name in ("facenorm", "torch", "scikit-learn")},
-        },
+        "ratings": "Synthetic: 7 - 6 s, s the perceptual severity of a drawn anomaly "
+        "on generated faces. No person rated anything; hardly any of the faces is a child.",
+        "photographs": len(kinds),
+        "by_kind": dict(sorted(Counter(kinds).items())),
+        "reference_distance": reference,
+        "seed": options.seed,
+        "candidates": options.candidates,
     }
 
 

@@ -41,6 +41,13 @@ COMMANDS = {
     "demo": Command("dicom_node.commands.demo:demo", "Show the whole loop on this machine."),
     "serve": Command("dicom_node.commands.serve:serve", "Run the node."),
     "score": Command("dicom_node.commands.score:score", "Score photographs: JPEG, PNG or DICOM files."),
+    "calibrate": Command(
+        "dicom_node.commands.calibrate:calibrate", "Fit a regressor to a site's own ratings."
+    ),
+    "pairs": Command("dicom_node.commands.pairs:pairs", "Compare photographs before and after a treatment."),
+    "rating-set": Command(
+        "dicom_node.commands.rating_set:rating_set", "Export faces for blinded rating; read the ratings back."
+    ),
     "history": Command("dicom_node.commands.history:history", "Print a patient's scores over time."),
     "jobs": Command("dicom_node.commands.jobs:jobs", "List what is being scored and sent."),
     "retry": Command("dicom_node.commands.retry:retry", "Try again what was given up."),

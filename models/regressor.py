@@ -1,30 +1,21 @@
-"""Features in, normality score out: a small network kept as JSON, with the card that says what it is."""
+"""Features in, normality score out: a small model kept as JSON, with the card that says what it is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.regressor_member import Member, mean_answer, member_from_json
+
 LOWEST, HIGHEST = 1.0, 7.0
 """The paper's scale: 1 most deformed, 7 most normal."""
-
-
-def _linear(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return x
-
-
-def _elu(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-
-
-_ACTIVATIONS = {"linear": _linear, "elu": _elu}
 
 
 class RegressorError(ValueError):
@@ -32,29 +23,20 @@ class RegressorError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """Dense layer: weight (out, in), bias (out,), activation by name."""
-
-    weight: NDArray[np.float64]
-    bias: NDArray[np.float64]
-    activation: str
-
-
-@dataclass(frozen=True, slots=True)
 class Regressor:
-    """Standardized features through dense layers, averaged over members of an ensemble.
+    """Standardized features through the members of an ensemble, whose answers are averaged.
 
     features: names in input order. mean, scale: (F,), of the training data. residual_std: standard
     deviation of held-out residuals, in points. generator_sha256, profile: what the features came from.
-    synthetic: True where the ratings were severities of drawn anomalies, not judgements of people.
-    sha256: over the file's bytes.
+    synthetic: True where the ratings were severities of drawn anomalies, not judgements of people. card: what
+    it was learned from and how far it errs (`pipeline.calibration_card`). sha256: over the file's bytes.
     """
 
     name: str
     features: tuple[str, ...]
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
-    members: tuple[tuple[Layer, ...], ...]
+    members: tuple[Member, ...]
     residual_std: float
     generator: str
     generator_sha256: str
@@ -66,13 +48,7 @@ class Regressor:
     def predict(self, features: Mapping[str, float]) -> float:
         """Return the score in [1, 7]; raises KeyError naming a missing feature."""
         x = (np.array([features[name] for name in self.features]) - self.mean) / self.scale
-        return float(np.clip(np.mean([_forward(layers, x) for layers in self.members]), LOWEST, HIGHEST))
-
-
-def _forward(layers: Sequence[Layer], x: NDArray[np.float64]) -> float:
-    for layer in layers:
-        x = _ACTIVATIONS[layer.activation](layer.weight @ x + layer.bias)
-    return float(x[0])
+        return float(np.clip(mean_answer(self.members, x[None])[0], LOWEST, HIGHEST))
 
 
 def load_regressor(path: Path) -> Regressor:
@@ -83,7 +59,7 @@ def load_regressor(path: Path) -> Regressor:
         raise RegressorError(f"scoring.regressor: {path.name} cannot be read ({error.strerror})") from error
     try:
         values = json.loads(content)
-        members = tuple(tuple(_layer(layer) for layer in member) for member in values["members"])
+        members = tuple(member_from_json(member) for member in values["members"])
         regressor = Regressor(
             name=values["name"],
             features=tuple(values["features"]),
@@ -119,20 +95,9 @@ def _check(regressor: Regressor) -> None:
         raise TypeError("synthetic must be true or false")
     if not regressor.members:
         raise ValueError("it has no members")
-    for layers in regressor.members:
-        width = inputs
-        for layer in layers:
-            if layer.activation not in _ACTIVATIONS:
-                raise ValueError(f"unknown activation {layer.activation!r}")
-            if layer.weight.shape != layer.bias.shape + width or layer.bias.ndim != 1:
-                raise ValueError("the shapes of the layers do not fit each other")
-            if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
-                raise ValueError("a weight is not finite")
-            width = layer.bias.shape
-        if width != (1,):
-            raise ValueError("the last layer must give one number")
-
-
-def _layer(values: Mapping[str, object]) -> Layer:
-    weight, bias = (np.array(values[key], dtype=np.float64) for key in ("weight", "bias"))
-    return Layer(weight, bias, str(values["activation"]))
+    for member in regressor.members:
+        member.check(*inputs)
+    if not isinstance(regressor.card, dict):
+        raise TypeError("the card must be an object")
+    if not all(isinstance(name, str) for name in regressor.features):
+        raise TypeError("features must be names")

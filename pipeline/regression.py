@@ -1,7 +1,7 @@
-"""Features to ratings: models compared by cross-validation over people, the best one kept with its error.
+"""Features to ratings: selection, search and comparison on four fifths of the people, judged on the rest.
 
-The candidates are the paper's small network (one hidden layer of 6, ELU) as an ensemble over seeds, and
-ridge regression. Folds never split a person.
+Boyaci et al. 2020, "Regression". 20 % of the people are held out before anything is chosen; no step ever puts
+photographs of one person on both sides. The regressor that was judged is the one that is kept.
 """
 
 from __future__ import annotations
@@ -10,134 +10,153 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GroupKFold
-from torch import Tensor
-from torch.nn import functional
+from sklearn.model_selection import GroupShuffleSplit
 
-Matrix = NDArray[np.float64]
-Member = list[dict[str, object]]
-Fit = Callable[[Matrix, Matrix, int], list[Member]]
+from models.regressor import HIGHEST, LOWEST
+from models.regressor_member import Member, mean_answer
+from pipeline.feature_selection import FeatureSelection, select_features
+from pipeline.model_search import FOLDS, Searched, search
+from pipeline.regression_errors import mean_absolute_error, pearson, root_mean_square
+from pipeline.regression_models import MODELS, Hyperparameters
 
-_HIDDEN = 6
-_ENSEMBLE = 8
-_EPOCHS = 300
-_BATCH = 20
+Array = NDArray[np.float64]
+
+HELD_OUT_SHARE = 0.2
+FEWEST_PEOPLE = 8
+"""With fewer, the four fifths that are left cannot be split into five folds of people."""
+TRIALS = 30
+
+
+class TooFewPeopleError(ValueError):
+    """There are too few people to learn from and to judge by."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatedFeatures:
+    """What a regressor is learned from.
+
+    names: of the features. features: (M, F). ratings: (M,), the raters' means. people: (M,), who is shown.
+    """
+
+    names: tuple[str, ...]
+    features: Array
+    ratings: Array
+    people: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where sizes differ or a figure is not finite."""
+        rows = len(self.ratings)
+        if self.features.shape != (rows, len(self.names)) or len(self.people) != rows:
+            raise ValueError("names, features, ratings and people do not fit each other")
+        if not (np.isfinite(self.features).all() and np.isfinite(self.ratings).all()):
+            raise ValueError("features and ratings must be finite")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of the six models: its best hyperparameters, and its errors in the folds and on held-out people."""
+
+    hyperparameters: Hyperparameters
+    trials: int
+    cross_validated_mae: float
+    cross_validated_r: float
+    held_out_mae: float
+    held_out_r: float
 
 
 @dataclass(frozen=True, slots=True)
 class FittedRegressor:
-    """What a fit leaves: standardization, layers of each ensemble member, and its held-out error.
+    """What a fit leaves.
 
-    correlation: Pearson's R, mae and residual_std in points, all over cross-validated predictions.
+    features, mean, scale: names (F,) in input order, and their standardization, from the training people.
+    members: of the chosen model. residual_std: the greater of the root mean square residuals of the folds and
+    of the held-out people, in points: the search has seen the folds, and the held-out part may be small.
+    compared: every model. held_out: (M,), True for rows of held-out people. predictions: (M,) in points, each
+    made without its person: by the regressor itself for held-out people, by the folds for the others.
     """
 
     model: str
-    mean: Matrix
-    scale: Matrix
-    members: list[Member]
-    correlation: float
-    mae: float
+    selection: FeatureSelection
+    features: tuple[str, ...]
+    mean: Array
+    scale: Array
+    members: tuple[Member, ...]
     residual_std: float
-    compared: Mapping[str, Mapping[str, float]]
-    predictions: Matrix
+    compared: Mapping[str, Candidate]
+    held_out: NDArray[np.bool_]
+    predictions: Array
 
 
 def fit_regressor(
-    features: Matrix, ratings: Matrix, people: Sequence[int], seed: int, folds: int = 5
+    data: RatedFeatures, seed: int, trials: int = TRIALS, tried: Callable[[str], None] = lambda model: None
 ) -> FittedRegressor:
-    """Fit ratings (M,) on features (M, F); people (M,) says who each row shows.
+    """Select features, search all six models and keep the one with the least cross-validated MAE.
 
-    Raises ValueError where there are fewer people than folds.
+    trials: settings tried per model. tried: called with the model's name after each of them. Raises
+    TooFewPeopleError for fewer than `FEWEST_PEOPLE` people.
     """
-    if len(set(people)) < folds:
-        raise ValueError(f"{len(set(people))} people cannot be split into {folds} folds")
-    mean, scale = features.mean(0), features.std(0) + 1e-12
-    x = (features - mean) / scale
-    predictions = {name: _cross_validated(fit, x, ratings, people, seed, folds) for name, fit in FITS.items()}
-    compared = {name: _errors(answer, ratings) for name, answer in predictions.items()}
-    best = min(compared, key=lambda name: compared[name]["mae"])
+    held_out = hold_out(data.people, seed)
+    train, test = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    ratings, people = data.ratings[train], [data.people[n] for n in train]
+    selection = select_features(data.names, data.features[train], ratings, seed)
+    chosen = data.features[:, [data.names.index(name) for name in selection.chosen]]
+    mean, scale = chosen[train].mean(0), chosen[train].std(0)
+    scale = np.where(scale > 0, scale, 1.0)
+    x = (chosen - mean) / scale
+    found: dict[str, tuple[Searched, list[Member], Array]] = {}
+    for name, model in MODELS.items():
+        best = search(model, x[train], ratings, people, seed, trials, lambda name=name: tried(name))  # type: ignore[misc]
+        members = list(model.fit(x[train], ratings, best.hyperparameters, seed))
+        answers = np.clip(mean_answer(members, x[test]), LOWEST, HIGHEST)
+        found[name] = best, members, answers
+    name = min(found, key=lambda model: found[model][0].mae)
+    best, members, answers = found[name]
+    predictions = np.empty_like(data.ratings)
+    predictions[train], predictions[test] = best.answers, answers
     return FittedRegressor(
-        model=best,
+        model=name,
+        selection=selection,
+        features=selection.chosen,
         mean=mean,
         scale=scale,
-        members=FITS[best](x, ratings, seed),
-        correlation=compared[best]["r"],
-        mae=compared[best]["mae"],
-        residual_std=compared[best]["residual_std"],
-        compared=compared,
-        predictions=predictions[best],
+        members=tuple(members),
+        residual_std=max(
+            root_mean_square(best.answers, ratings), root_mean_square(answers, data.ratings[test])
+        ),
+        compared={
+            model: _candidate(found[model][0], ratings, found[model][2], data.ratings[test])
+            for model in found
+        },
+        held_out=held_out,
+        predictions=predictions,
     )
 
 
-def _cross_validated(
-    fit: Fit, x: Matrix, ratings: Matrix, people: Sequence[int], seed: int, folds: int
-) -> Matrix:
-    answers = np.empty_like(ratings)
-    for train, test in GroupKFold(folds).split(x, ratings, people):
-        answers[test] = predict(fit(x[train], ratings[train], seed), x[test])
-    return np.clip(answers, 1, 7)
+def hold_out(people: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """Return (M,), True for every row of the people that are held out: a fifth of them, drawn by the seed.
+
+    Raises TooFewPeopleError for fewer than `FEWEST_PEOPLE` people.
+    """
+    count = len(set(people))
+    if count < FEWEST_PEOPLE:
+        raise TooFewPeopleError(
+            f"photographs of {count} people can be used; at least {FEWEST_PEOPLE} are needed to hold out a "
+            f"fifth of them and to split the others into {FOLDS} folds (and many more for a good regressor)"
+        )
+    split = GroupShuffleSplit(n_splits=1, test_size=HELD_OUT_SHARE, random_state=seed)
+    _, test = next(split.split(np.zeros(len(people)), groups=np.array(people)))
+    held_out = np.zeros(len(people), dtype=bool)
+    held_out[test] = True
+    return held_out
 
 
-def _errors(answers: Matrix, ratings: Matrix) -> dict[str, float]:
-    residuals = answers - ratings
-    return {
-        "r": float(np.corrcoef(answers, ratings)[0, 1]),
-        "mae": float(np.abs(residuals).mean()),
-        "residual_std": float(residuals.std(ddof=1)),
-    }
-
-
-def predict(members: Sequence[Member], x: Matrix) -> Matrix:
-    """Return the members' mean answer for standardized features (M, F), not clipped."""
-    return np.asarray(np.mean([_member_answer(member, x) for member in members], axis=0))
-
-
-def _member_answer(member: Member, x: Matrix) -> Matrix:
-    for layer in member:
-        x = x @ np.array(layer["weight"]).T + np.array(layer["bias"])
-        if layer["activation"] == "elu":
-            x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-    return x[:, 0]
-
-
-def _fit_ridge(x: Matrix, ratings: Matrix, seed: int) -> list[Member]:
-    model = Ridge(alpha=1.0).fit(x, ratings)
-    return [[{"weight": [model.coef_.tolist()], "bias": [float(model.intercept_)], "activation": "linear"}]]
-
-
-def _fit_networks(x: Matrix, ratings: Matrix, seed: int) -> list[Member]:
-    """Fit the paper's network: inputs, 6 hidden, ELU, MSE, batches of 20, 300 epochs; all members at once."""
-    random = torch.Generator().manual_seed(seed)
-    inputs, targets = torch.from_numpy(x).float(), torch.from_numpy(ratings).float()
-    bound_in, bound_out = x.shape[1] ** -0.5, _HIDDEN**-0.5
-    weights = [
-        (torch.rand(_ENSEMBLE, x.shape[1], _HIDDEN, generator=random) * 2 - 1) * bound_in,
-        torch.zeros(_ENSEMBLE, 1, _HIDDEN),
-        (torch.rand(_ENSEMBLE, _HIDDEN, 1, generator=random) * 2 - 1) * bound_out,
-        torch.full((_ENSEMBLE, 1, 1), float(targets.mean())),
-    ]
-    optimiser = torch.optim.Adam([w.requires_grad_() for w in weights], lr=3e-3, weight_decay=1e-4)
-    for _ in range(_EPOCHS):
-        order = torch.stack([torch.randperm(len(inputs), generator=random) for _ in range(_ENSEMBLE)])
-        for rows in torch.split(order, _BATCH, dim=1):
-            hidden = functional.elu(torch.baddbmm(weights[1], inputs[rows], weights[0]))
-            answer = torch.baddbmm(weights[3], hidden, weights[2])[..., 0]
-            loss = (answer - targets[rows]).square().mean(1).sum()
-            for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
-                weight.grad = gradient
-            optimiser.step()
-    return [_member([w[n].detach() for w in weights]) for n in range(_ENSEMBLE)]
-
-
-def _member(weights: list[Tensor]) -> Member:
-    return [
-        {"weight": weights[0].T.tolist(), "bias": weights[1][0].tolist(), "activation": "elu"},
-        {"weight": weights[2].T.tolist(), "bias": weights[3][0].tolist(), "activation": "linear"},
-    ]
-
-
-FITS: Mapping[str, Fit] = {"network": _fit_networks, "ridge": _fit_ridge}
-"""The models that are compared."""
+def _candidate(best: Searched, trained: Array, answers: Array, rated: Array) -> Candidate:
+    return Candidate(
+        hyperparameters=best.hyperparameters,
+        trials=best.trials,
+        cross_validated_mae=best.mae,
+        cross_validated_r=pearson(best.answers, trained),
+        held_out_mae=mean_absolute_error(answers, rated),
+        held_out_r=pearson(answers, rated),
+    )

@@ -1,0 +1,225 @@
+"""A calibration from ratings and photographs to the regressor's files, step by step."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.calibration_card import RegressorOrigin, calibration_card, regressor_document
+from pipeline.calibration_card_text import card_text
+from pipeline.calibration_plot import draw_calibration
+from pipeline.kept_measurements import KeptMeasurements, MeasuredPhotograph, measure_photograph
+from pipeline.ratings import GROUPS, RatedPhotograph, RatingTable
+from pipeline.regression import FittedRegressor, RatedFeatures, fit_regressor
+from pipeline.regression_errors import age_band
+
+if TYPE_CHECKING:
+    from dicom_node.settings import Scoring
+    from models.generator import Generator
+    from pipeline.measurement import FaceMeasurer
+
+Steps = Callable[[int, int], None]
+
+
+class CalibrationError(Exception):
+    """The calibration cannot go on; the text says why and what to do, and holds no patient data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """What measures photographs, and everything that its figures depend on."""
+
+    measurer: FaceMeasurer
+    generator: Generator
+    setup: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFiles:
+    """The files of a regressor: itself, its card in words, the calibration plot, and the kept rows."""
+
+    regressor: Path
+
+    @property
+    def text(self) -> Path:
+        """The card for people."""
+        return self.regressor.with_suffix(".md")
+
+    @property
+    def plot(self) -> Path:
+        """The calibration plot."""
+        return self.regressor.with_suffix(".png")
+
+    @property
+    def rows(self) -> Path:
+        """The folder of measured photographs."""
+        return self.regressor.with_suffix(".measured")
+
+
+def load_measuring(scoring: Scoring) -> Measuring:
+    """Load generator, metric and face finder as the node does.
+
+    Raises CalibrationError for an unknown profile; GeneratorError, WeightsMissingError as the node does.
+    """
+    from models.allocator import keep_freed_memory
+    from models.generator import choose_device, load_generator
+    from models.lpips import load_metric
+    from pipeline.face import load_face_finder
+    from pipeline.measurement import FaceMeasurer
+    from pipeline.profile import Profile
+    from pipeline.scoring import measured_features
+
+    keep_freed_memory()
+    generator = load_generator(scoring.generator, choose_device(scoring.device))
+    if scoring.profile not in generator.card.profiles:
+        names = ", ".join(sorted(generator.card.profiles))
+        raise CalibrationError(f"scoring.profile: {scoring.profile!r} is none of {names} ({generator.name})")
+    metric, faces = load_metric(generator.device), load_face_finder()
+    profile = Profile.from_card(generator.card.profiles[scoring.profile])
+    setup = {
+        "generator": generator.sha256,
+        "metric": [metric.trunk, metric.sha256],
+        "landmarks": faces.sha256,
+        "profile": [scoring.profile, profile.as_dict()],
+        "seed": scoring.seed,
+        "features": sorted(measured_features(generator)),
+        "software": version("facenorm"),
+    }
+    return Measuring(FaceMeasurer(generator, metric, faces, profile, scoring.seed), generator, setup)
+
+
+def measure_all(
+    photographs: Sequence[RatedPhotograph],
+    measurer: FaceMeasurer,
+    kept: KeptMeasurements,
+    begin: Callable[[], Steps],
+) -> list[MeasuredPhotograph]:
+    """Return a row for every photograph; those that `kept` has are not measured again.
+
+    begin: called before a photograph, returns what is told about its steps. Raises CalibrationError where a
+    file cannot be read or measuring fails; what is finished is kept.
+    """
+    rows = []
+    for photograph in photographs:
+        steps = begin()
+        row = kept.find(photograph.sha256)
+        if row is None:
+            row = _measured(measurer, photograph, steps)
+            kept.keep(photograph.sha256, row)
+        rows.append(row)
+    return rows
+
+
+def _measured(measurer: FaceMeasurer, photograph: RatedPhotograph, steps: Steps) -> MeasuredPhotograph:
+    try:
+        return measure_photograph(measurer, photograph.path, steps)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CalibrationError(f"line {photograph.line}: the photograph cannot be read ({reason})") from error
+    except Exception as error:  # its text may quote what the file holds
+        raise CalibrationError(
+            f"line {photograph.line}: measuring the photograph failed with {type(error).__name__}"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Ratings with what was measured, photographs without features left out."""
+
+    table: RatingTable
+    used: tuple[RatedPhotograph, ...]
+    data: RatedFeatures
+    unscorable: Mapping[str, int]
+
+    @staticmethod
+    def of(table: RatingTable, rows: Sequence[MeasuredPhotograph]) -> Calibration:
+        """Put ratings and rows together, in the order of the table.
+
+        Raises CalibrationError where nothing is left, or rows do not have the same features.
+        """
+        pairs = [
+            (photograph, row)
+            for photograph, row in zip(table.photographs, rows, strict=True)
+            if not row.reason
+        ]
+        if not pairs:
+            raise CalibrationError("none of the photographs can be scored; the reasons are above")
+        names = tuple(pairs[0][1].features)
+        if any(row.features.keys() != set(names) for _, row in pairs):
+            raise CalibrationError("the kept rows have different features; delete their folder and run again")
+        return Calibration(
+            table,
+            tuple(photograph for photograph, _ in pairs),
+            RatedFeatures(
+                names=names,
+                features=np.array([[row.features[name] for name in names] for _, row in pairs]),
+                ratings=np.array([photograph.mean for photograph, _ in pairs]),
+                people=tuple(photograph.person for photograph, _ in pairs),
+            ),
+            dict(sorted(Counter(row.reason for row in rows if row.reason).items())),
+        )
+
+    def described(self) -> dict[str, object]:
+        """Return what a card says about the data."""
+        deviations = [photograph.mean_absolute_deviation for photograph in self.used]
+        return {
+            "sha256": self.table.digest(),
+            "photographs": len(self.used),
+            "people": len(set(self.data.people)),
+            "people_are_named": self.table.names_people,
+            "raters": len(self.table.raters),
+            "ratings": sum(len(photograph.ratings) for photograph in self.used),
+            "mean_absolute_deviation_of_raters": round(float(np.mean(deviations)), 4),
+            "unscorable": dict(self.unscorable),
+        }
+
+    def groups(self) -> dict[str, list[str]]:
+        """Return, for each column that any line fills in, the value of each used photograph."""
+        columns = {name: [p.groups.get(name, "") for p in self.used] for name in GROUPS}
+        columns["age"] = [age_band(age) for age in columns["age"]]
+        return {name: values for name, values in columns.items() if any(values)}
+
+
+def fit(calibration: Calibration, seed: int, trials: int, tried: Callable[[str], None]) -> FittedRegressor:
+    """Fit the regressor; raises CalibrationError where there are too few people."""
+    try:
+        return fit_regressor(calibration.data, seed, trials, tried)
+    except ValueError as error:
+        raise CalibrationError(str(error)) from error
+
+
+def write_files(
+    files: OutputFiles,
+    calibration: Calibration,
+    fitted: FittedRegressor,
+    origin: RegressorOrigin,
+    setup: Mapping[str, object],
+    seed: int,
+) -> dict[str, object]:
+    """Write the plot, the card in words and, last, the regressor; return the card. Raises OSError.
+
+    setup: what the photographs were measured with, for the card.
+    """
+    card = calibration_card(
+        calibration.data,
+        fitted,
+        calibration.described(),
+        calibration.groups(),
+        seed,
+        datetime.now(UTC).date().isoformat(),
+    ) | {"measured_with": dict(setup)}
+    document = regressor_document(fitted, origin, card)
+    draw_calibration(calibration.data, fitted, files.plot)
+    files.text.write_text(card_text(document, files.plot.name), "utf-8")
+    partial = files.regressor.with_suffix(".part")
+    partial.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
+    partial.replace(files.regressor)
+    return card
