@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,3 +86,9 @@ def _redraw_outside(w: Tensor, low: Tensor, high: Tensor, randoms: Sequence[torc
     for row in outside.any(1).nonzero()[:, 0].tolist():
         drawn = torch.rand(w.shape[1], generator=randoms[row]).to(w.device) * (high - low) + low
         w[row, outside[row]] = drawn[outside[row]]
+
+
+def row_generators(seed: int, rows: int) -> list[torch.Generator]:
+    """Return one stream of numbers for each row, so that no row depends on how many others there are."""
+    seeds = [int(np.random.SeedSequence([seed, n]).generate_state(1, np.uint64)[0]) for n in range(rows)]
+    return [torch.Generator().manual_seed(s % 2**63) for s in [*seeds[1:], seeds[0]]]

@@ -84,8 +84,16 @@ class FaceMeasurer:
     """Finds, aligns, normalizes and measures faces under one profile."""
 
     def __init__(
-        self, generator: Generator, metric: Lpips, faces: FaceFinder, profile: Profile, seed: int
+        self,
+        generator: Generator,
+        metric: Lpips,
+        faces: FaceFinder,
+        profile: Profile,
+        seed: int,
+        similarity_metric: Lpips | None = None,
     ) -> None:
+        """similarity_metric: what the optimisation measures L_S with, where that is not `metric`."""
+        self._similarity_metric = similarity_metric
         self._generator, self._metric, self._faces = generator, metric, faces
         self._profile, self._seed = profile, seed
 
@@ -108,7 +116,16 @@ class FaceMeasurer:
             torch.from_numpy(face.mask).to(generator.device),
         )
         with watch.stage("normalize"):
-            latents = normalize(generator, self._metric, x_raw, mask, self._profile, self._seed, progress)
+            latents = normalize(
+                generator,
+                self._metric,
+                x_raw,
+                mask,
+                self._profile,
+                self._seed,
+                progress,
+                self._similarity_metric,
+            )
         with watch.stage("features"), torch.no_grad():
             extractor = FeatureExtractor(self._metric, x_raw, mask, generator.covariance)
             features, local, further = [], [], []

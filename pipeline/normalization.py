@@ -1,8 +1,8 @@
 """Normalization: the nearest face that is also near the average one.
 
-minimise lambda_sim * L_S(x_raw, G(w)) + lambda_avg * L_A(w, w_avg) over w, with L_S the masked LPIPS and
-L_A the mean absolute error (Boyaci et al. 2020, "Methods"). Every row of a batch is an optimisation of
-its own: the K normalizations and the raw inversion (lambda_avg = 0) run side by side.
+minimise lambda_sim * L_S(x_raw, G(w)) + lambda_avg * L_A(w, w_avg) over w (Boyaci et al. 2020, "Methods"),
+with L_S the masked LPIPS and L_A the mean absolute error, unless the profile names others. Every row of a
+batch is an optimisation of its own: the K normalizations and the raw inversion (lambda_avg = 0) run side by side.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,8 +17,9 @@ from torch.nn import functional
 from models.generator import Generator
 from models.latent_encoder import ENCODER_SIDE
 from models.lpips import Lpips
-from pipeline.descent import Progress, descend
+from pipeline.descent import Progress, row_generators
 from pipeline.objective import Objective, resized
+from pipeline.plain_loop import objective_for, plain_loop, starts_apart
 from pipeline.profile import Profile, ProfileError
 from pipeline.proximal_newton import NewtonState, newton
 
@@ -42,30 +42,28 @@ def normalize(
     profile: Profile,
     seed: int,
     progress: Progress | None = None,
+    similarity_metric: Lpips | None = None,
 ) -> Latents:
     """Find K normalized latents and the raw inversion's latent for one aligned face.
 
     x_raw: (3, H, W) in [-1, 1]; mask: (H, W) of 0 and 1; both on the generator's device, any side.
-    Repeatable for a seed on the same device. Raises ProfileError where the generator lacks what the
-    profile asks for.
+    Repeatable for a seed on the same device. similarity_metric: what L_S is measured with, where that is not
+    `metric`. Raises ProfileError where the generator lacks what the profile asks for.
     """
     raw_start = generator.w_avg if profile.start == "average" else encoded(generator, metric, x_raw, mask)
     start = generator.w_avg + profile.start_share * (raw_start - generator.w_avg)
-    randoms = _row_generators(seed, profile.candidates + 1)
+    randoms = row_generators(seed, starts_apart(profile) + 1)
     noise = torch.stack([torch.randn(generator.network.w_dim, generator=r) for r in randoms])
     noise = profile.start_spread * generator.w_std * noise.to(generator.device)
     noise[0] = 0  # the first candidate starts without noise
 
     def objective(drawn_at: int) -> Objective:
-        return Objective(generator, metric, x_raw, mask, profile.metric_resolution, drawn_at)
+        return objective_for(generator, similarity_metric or metric, x_raw, mask, profile, drawn_at)
 
     if profile.method == "newton":
         return _by_newton(generator, objective, start, noise[1:-1], profile, progress)
-    lambda_avg = torch.full((len(noise),), profile.lambda_avg, device=generator.device)
-    lambda_avg[-1] = 0
-    plain = objective(profile.draw_resolution)
     starts = torch.cat([start + noise[:-1], raw_start[None]])
-    found = descend(plain, starts, lambda_avg, profile, randoms, progress)
+    found = plain_loop(objective(profile.draw_resolution), starts, profile, randoms, progress)
     return Latents(found.w[:-1], found.w[-1], found.similarity, found.averageness)
 
 
@@ -132,9 +130,3 @@ def encoded(generator: Generator, metric: Lpips, x_raw: Tensor, mask: Tensor) ->
     picture = resized(x_raw[None], ENCODER_SIDE) * small
     w: Tensor = generator.encoder(picture, metric.features(picture))[0]
     return torch.minimum(torch.maximum(w, generator.w_low), generator.w_high)
-
-
-def _row_generators(seed: int, rows: int) -> list[torch.Generator]:
-    """Return one stream of numbers for each row, so that no row depends on how many others there are."""
-    seeds = [int(np.random.SeedSequence([seed, n]).generate_state(1, np.uint64)[0]) for n in range(rows)]
-    return [torch.Generator().manual_seed(s % 2**63) for s in [*seeds[1:], seeds[0]]]

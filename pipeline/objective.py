@@ -9,6 +9,8 @@ from torch.nn import functional
 from models.generator import Generator
 from models.lpips import Lpips
 from models.window import Window
+from pipeline.averageness import AVERAGENESS
+from pipeline.similarity import picture_distance
 
 _GRID = 16  # pixels between the positions of AlexNet's last layers
 _MARGIN = 32  # the margin around the masked face is this share of the side
@@ -25,7 +27,13 @@ class Objective:
         mask: Tensor,
         metric_resolution: int,
         draw_resolution: int = 0,
+        similarity: str = "perceptual",
+        averageness: str = "mean_absolute",
     ) -> None:
+        """Prepare the comparison; similarity, averageness: names of `pipeline.similarity` and `.averageness`.
+
+        Raises ValueError for an unknown similarity, KeyError for an unknown averageness.
+        """
         self.generator, self.metric, self.side = generator, metric, metric_resolution
         least = max(metric_resolution, draw_resolution)
         resolutions = generator.network.resolutions
@@ -41,19 +49,27 @@ class Objective:
         with torch.no_grad():
             self._target = metric.features(masked)
         self._weights = metric.tap_weights(self.mask, self._target)
+        self._distance = picture_distance(similarity, masked, self.mask, self.window)
+        self._averageness = AVERAGENESS[averageness]
 
     def terms(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return L_S and L_A, each (N,), for latents (N, w_dim)."""
-        similarity = self.metric.distance(self._features(w), self._target, self._weights)
-        return similarity, (w - self.generator.w_avg).abs().mean(1)
+        if self._distance is None:
+            similarity = self.metric.distance(self._features(w), self._target, self._weights)
+        else:
+            similarity = self._distance(self._drawn(w))
+        return similarity, self._averageness(w, self.generator.w_avg)
 
     def weighted_features(self, w: Tensor) -> list[Tensor]:
         """Return the features of each tap, such that L_S is the sum of their squared differences."""
         return [tap * share.sqrt() for tap, share in zip(self._features(w), self._weights, strict=True)]
 
     def _features(self, w: Tensor) -> tuple[Tensor, ...]:
+        return self.metric.features(self._drawn(w))
+
+    def _drawn(self, w: Tensor) -> Tensor:
         drawn = self.generator.network.synthesis(w, self._drawn_side, self._drawn_window)
-        return self.metric.features(resized_to(drawn, (self.mask.shape[-2], self.mask.shape[-1])) * self.mask)
+        return resized_to(drawn, (self.mask.shape[-2], self.mask.shape[-1])) * self.mask
 
 
 def face_window(mask: Tensor) -> Window:

@@ -6,6 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
+from pipeline.averageness import AVERAGENESS
+from pipeline.similarity import LEAST_STRUCTURAL_SIDE, SIMILARITIES
+
+MOST_CANDIDATES = 10
+"""The paper tries K from 1 to 10."""
+
 
 class ProfileError(ValueError):
     """A profile's settings are wrong; the message names the key."""
@@ -34,6 +40,9 @@ _CHOICES = {
     "method": ("adam", "newton"),
     "start": ("average", "encoder"),
     "box": ("statistics", "paper"),
+    "candidates_from": ("starts", "iterates"),
+    "similarity": SIMILARITIES,
+    "averageness": tuple(AVERAGENESS),
 }
 
 
@@ -41,18 +50,22 @@ _CHOICES = {
 class Profile:
     """The settings of an optimisation; they live in the generator's card, chosen by `bench.choose_profile`.
 
+    similarity, averageness: the losses L_S and L_A, by their names in `pipeline.similarity` and
+    `pipeline.averageness`.
+
     steps: iterations. metric_resolution: side, in pixels, at which pictures are compared. draw_resolution:
-    side at which they are drawn; 0 takes the smallest that serves the metric. candidates: K starts. start:
-    where they begin, "average" (w_avg) or "encoder" (the latent encoder's answer). start_share: after which
-    share of the way from w_avg to that answer the normalizations begin; Adam's raw inversion begins at its end.
-    start_spread: their standard deviation around it, in standard deviations of w. box: components outside are
-    redrawn inside: "statistics" takes the generator's own range, "paper" takes [-1, 1].
+    side at which they are drawn; 0 takes the smallest that serves the metric. candidates: K, 1 to 10.
+    candidates_from: "starts", each a start of its own, or "iterates", one run's best and those nearest to it.
+    start: where they begin, "average" (w_avg) or "encoder" (the latent encoder's answer). start_share: after
+    which share of the way from w_avg to that answer the normalizations begin; Adam's raw inversion begins at
+    its end. start_spread: their standard deviation around it, in standard deviations of w. box: components
+    outside are redrawn inside: "statistics" takes the generator's own range, "paper" takes [-1, 1].
 
     method: "adam", the plain loop, or "newton" (`pipeline.proximal_newton`). learning_rate: Adam's, in units
     of w. warm_up, ramp_down: shares of Adam's steps over which the rate rises and falls (cosine).
     candidate_steps: Newton's steps for the further candidates. full_steps: Newton's last steps for the first
-    candidate, drawn by the whole network. raw_steps: as many of these at the end the raw inversion takes beside
-    it, from where the candidate has come to by then.
+    candidate, drawn by the whole network. raw_steps: as many of these at the end the raw inversion takes
+    beside it, from where the candidate has come to by then.
     """
 
     steps: int
@@ -72,6 +85,9 @@ class Profile:
     candidate_steps: int = 0
     full_steps: int = 0
     raw_steps: int = 0
+    candidates_from: str = "starts"
+    similarity: str = "perceptual"
+    averageness: str = "mean_absolute"
 
     def __post_init__(self) -> None:
         """Raise ProfileError for a value that cannot work."""
@@ -94,8 +110,32 @@ class Profile:
             raise ProfileError("raw_steps must be above zero: without them the raw inversion is none")
         for key, choices in _CHOICES.items():
             if getattr(self, key) not in choices:
-                first, second = choices
-                raise ProfileError(f"{key} must be {first!r} or {second!r}, not {getattr(self, key)!r}")
+                named = " or ".join(repr(choice) for choice in choices)
+                raise ProfileError(f"{key} must be {named}, not {getattr(self, key)!r}")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        if self.candidates > MOST_CANDIDATES:
+            raise ProfileError(f"candidates must be at most {MOST_CANDIDATES}")
+        if self.candidates_from == "iterates" and self.candidates > self.steps:
+            raise ProfileError("candidates_from: 'iterates' needs at least as many steps as candidates")
+        if self.similarity == "structural" and self.metric_resolution < LEAST_STRUCTURAL_SIDE:
+            raise ProfileError(
+                f"metric_resolution must be at least {LEAST_STRUCTURAL_SIDE} for similarity 'structural'"
+            )
+        if self.method != "newton":
+            return
+        # Its curvature was measured for these losses, and its candidates are starts of their own.
+        for key, only in (
+            ("similarity", "perceptual"),
+            ("averageness", "mean_absolute"),
+            ("candidates_from", "starts"),
+        ):
+            if getattr(self, key) != only:
+                raise ProfileError(
+                    f"method: 'newton' works with {key} {only!r} only; use method 'adam' with "
+                    f"{getattr(self, key)!r}, and give it a learning_rate"
+                )
 
     @staticmethod
     def from_card(values: Mapping[str, object]) -> Profile:

@@ -23,6 +23,7 @@ from pipeline.pictures import face_images
 from pipeline.profile import Profile
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import FURTHER_FEATURES, Features, Provenance, Rejection, Score, Scored
+from pipeline.similarity import PERCEPTUAL_TRUNKS
 
 
 class PhotographScorer:
@@ -36,8 +37,12 @@ class PhotographScorer:
         regressor: Regressor,
         profile_name: str,
         seed: int = 0,
+        similarity_metric: Lpips | None = None,
     ) -> None:
-        """Raise GeneratorError for an unknown profile, RegressorError where the regressor is another's."""
+        """similarity_metric: what the optimisation compares pictures with, where that is not `metric`.
+
+        Raise GeneratorError for an unknown profile, RegressorError where the regressor is another's.
+        """
         if profile_name not in generator.card.profiles:
             names = ", ".join(sorted(generator.card.profiles))
             raise GeneratorError(f"scoring.profile: {profile_name!r} is none of {names} ({generator.name})")
@@ -54,7 +59,7 @@ class PhotographScorer:
             )
         profile = Profile.from_card(generator.card.profiles[profile_name])
         self.generator, self.metric = generator, metric
-        self.measurer = FaceMeasurer(generator, metric, faces, profile, seed)
+        self.measurer = FaceMeasurer(generator, metric, faces, profile, seed, similarity_metric)
         self._regressor = regressor
         self.provenance = Provenance(
             generator=generator.name,
@@ -72,6 +77,7 @@ class PhotographScorer:
                 **profile.as_dict(),
                 "regressor_profile": regressor.profile,
                 **_covariance_setting(generator, regressor),
+                **({"similarity_sha256": similarity_metric.sha256} if similarity_metric else {}),
             },
         )
 
@@ -159,5 +165,18 @@ def build_scorer(
     chosen = load_generator(generator, choose_device(device))
     path = Path(regressor) if regressor else chosen.folder / chosen.card.regressor
     return PhotographScorer(
-        chosen, load_metric(chosen.device), load_face_finder(), load_regressor(path), profile, seed
+        chosen,
+        load_metric(chosen.device),
+        load_face_finder(),
+        load_regressor(path),
+        profile,
+        seed,
+        _similarity_metric(chosen, profile),
     )
+
+
+def _similarity_metric(generator: Generator, profile: str) -> Lpips | None:
+    """Load the metric that the profile asks for, where it is not the one of the features."""
+    similarity = str(generator.card.profiles.get(profile, {}).get("similarity", "perceptual"))
+    trunk = PERCEPTUAL_TRUNKS.get(similarity, "alexnet")
+    return None if trunk == "alexnet" else load_metric(generator.device, trunk)
