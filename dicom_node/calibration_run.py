@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dicom_node.calibration_files import CalibrationError, OutputFiles
 from pipeline.calibration_card import RegressorOrigin, calibration_card, regressor_document
 from pipeline.calibration_card_text import card_text
 from pipeline.calibration_plot import draw_calibration
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 Steps = Callable[[int, int], None]
 
 
-class CalibrationError(Exception):
-    """The calibration cannot go on; the text says why and what to do, and holds no patient data."""
-
-
 @dataclass(frozen=True, slots=True)
 class Measuring:
     """What measures photographs, and everything that its figures depend on."""
@@ -40,28 +36,6 @@ class Measuring:
     measurer: FaceMeasurer
     generator: Generator
     setup: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class OutputFiles:
-    """The files of a regressor: itself, its card in words, the calibration plot, and the kept rows."""
-
-    regressor: Path
-
-    @property
-    def text(self) -> Path:
-        """The card for people."""
-        return self.regressor.with_suffix(".md")
-
-    @property
-    def plot(self) -> Path:
-        """The calibration plot."""
-        return self.regressor.with_suffix(".png")
-
-    @property
-    def rows(self) -> Path:
-        """The folder of measured photographs."""
-        return self.regressor.with_suffix(".measured")
 
 
 def load_measuring(scoring: Scoring) -> Measuring:

@@ -21,14 +21,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from dicom_node.calibration_run import CalibrationError, Measuring, Steps
+from dicom_node.calibration_files import CalibrationError
+from dicom_node.calibration_run import Measuring, Steps
+from dicom_node.rating_set_files import SetFolders, SetPhotograph
 from dicom_node.rating_sheet import write_sheets
-from pipeline.csv_table import read_table, told
 from pipeline.generated_face import generated_face
 from pipeline.measurement import Stopwatch
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
-from pipeline.ratings import GROUPS, PERSON, RatingsError, photograph_path
+from pipeline.ratings import GROUPS, PERSON
 from pipeline.rejection import UnscorablePhotographError
 
 KEY_COLUMNS = ("picture", "kind", "photograph", PERSON, *GROUPS)
@@ -40,87 +41,12 @@ _NO_DIAGNOSIS = {NORMALIZED: "none (normalized face)", RANDOM: "none (random fac
 
 
 @dataclass(frozen=True, slots=True)
-class SetPhotograph:
-    """A photograph of the set: where the user finds it, its name, who is shown, and the known groups."""
-
-    place: str
-    name: str
-    path: Path
-    person: str
-    groups: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class SetFolders:
-    """Where a set goes: the raters' folder, the key beside it, and what is finished before all is."""
-
-    folder: Path
-
-    @property
-    def pictures(self) -> Path:
-        """The pictures, for raters and for `facenorm calibrate`."""
-        return self.folder / "pictures"
-
-    @property
-    def key(self) -> Path:
-        """What is which; not for raters."""
-        return self.folder.with_name(f"{self.folder.name}.key.csv")
-
-    @property
-    def unfinished(self) -> Path:
-        """Pictures of a run that has not ended."""
-        return self.folder.with_name(f"{self.folder.name}.unfinished")
-
-    def taken(self) -> Path | None:
-        """Return what is there already and must not be written over; an interrupted run's key may be."""
-        if self.folder.exists():
-            return self.folder
-        return self.key if self.key.exists() and not self.unfinished.exists() else None
-
-
-@dataclass(frozen=True, slots=True)
 class _Item:
     path: Path
     kind: str
     photograph: str
     person: str
     groups: Mapping[str, str]
-
-
-def set_photographs(photo_dir: Path, details: Path | None) -> list[SetPhotograph]:
-    """Return the photographs that `details` (CSV) lists, or without it every file of the folder.
-
-    Columns of `details`: photograph; where known person, diagnosis, sex, age, ancestry. Raises TableError.
-    """
-    if details is None:
-        files = sorted(path for path in photo_dir.iterdir() if path.is_file() and path.name[0] != ".")
-        files = [path for path in files if path.suffix.lower() != ".csv"]
-        if not files:
-            raise RatingsError(f"{photo_dir} holds no photograph")
-        return [
-            SetPhotograph(f"file {number} by name", path.name, path, path.name, {})
-            for number, path in enumerate(files, start=1)
-        ]
-    columns, rows = read_table(details, ("photograph",))
-    found, mistakes = [], []
-    seen: dict[str, int] = {}
-    for row in rows:
-        name = row.cells["photograph"]
-        person = row.cells[PERSON] if PERSON in columns else name
-        groups = {column: row.cells[column] for column in GROUPS if column in columns}
-        try:
-            if name in seen:
-                raise ValueError(f"the photograph is in line {seen[name]} already; leave out one of the two")
-            if not person:
-                raise ValueError("person is empty; fill it in in every line, or leave the column out")
-            place, path = f"line {row.number}", photograph_path(photo_dir, name)
-            found.append(SetPhotograph(place, name, path, person, groups))
-        except ValueError as error:
-            mistakes.append(f"line {row.number}: {error}")
-        seen.setdefault(name, row.number)
-    if mistakes or not found:
-        raise RatingsError(told(details, mistakes or ["it lists no photograph"]))
-    return found
 
 
 def export_set(

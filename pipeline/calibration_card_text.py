@@ -25,8 +25,8 @@ def card_text(document: Mapping[str, Any], plot: str) -> str:
             "",
             "## Errors by severity and group",
             "",
-            f"Each photograph is predicted without its person. Groups of fewer than {FEWEST_PEOPLE} people are "
-            "put together. Bias: predicted minus rated.",
+            f"Each photograph is predicted without its person. Groups of fewer than {FEWEST_PEOPLE} people "
+            "are put together. Bias: predicted minus rated.",
             "",
             *_table(("group", "photographs", "people", "MAE", "bias"), _groups(card)),
             "",
@@ -96,7 +96,8 @@ def _groups(card: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
 def _selection(selection: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"{selection['method']}; importance above {selection['least_importance']:.0%}, and no two that "
-        f"correlate by more than {selection['greatest_correlation']}. Chosen: {', '.join(selection['chosen'])}."
+        f"correlate by more than {selection['greatest_correlation']}. Chosen: "
+        f"{', '.join(selection['chosen'])}."
     )
     for name, twin in selection["dropped_as_collinear"].items():
         yield f"{name} was dropped: it says the same as {twin}."

@@ -15,7 +15,8 @@ from dicom_node.logs import configure_logs
 from dicom_node.settings import Scoring, SettingsError, load_settings
 
 if TYPE_CHECKING:
-    from dicom_node.calibration_run import Calibration, OutputFiles
+    from dicom_node.calibration_files import OutputFiles
+    from dicom_node.calibration_run import Calibration
     from pipeline.kept_measurements import MeasuredPhotograph
     from pipeline.ratings import RatingTable
     from pipeline.regression import FittedRegressor
@@ -82,7 +83,7 @@ def calibrate(
     Exit status 0 when the regressor is written, 1 when it could not be made, 2 for wrong usage or wrong
     ratings, 130 when interrupted.
     """
-    from dicom_node.calibration_run import CalibrationError, OutputFiles
+    from dicom_node.calibration_files import CalibrationError, OutputFiles
     from pipeline.csv_table import TableError
     from pipeline.ratings import read_ratings
 
@@ -99,6 +100,8 @@ def calibrate(
     try:
         _announce(table)
         _run(table, scoring, files, name, split_seed, trials)
+    except _UsageError as error:
+        _end(str(error), _UNUSABLE)
     except CalibrationError as error:
         _end(str(error), _FAILED)
     except OSError as error:
@@ -156,7 +159,6 @@ def _run(
 ) -> None:
     from dicom_node.calibration_run import (
         Calibration,
-        CalibrationError,
         fit,
         load_measuring,
         measure_all,
@@ -168,10 +170,8 @@ def _run(
 
     try:
         measuring = load_measuring(scoring)
-    except CalibrationError:
-        raise
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
-        raise CalibrationError(str(error) or type(error).__name__) from error
+        raise _UsageError(str(error) or type(error).__name__) from error
     kept = KeptMeasurements(files.rows, measuring.setup)
     with _photograph_bar(len(table.photographs)) as begin:
         rows = measure_all(table.photographs, measuring.measurer, kept, begin)

@@ -67,8 +67,8 @@ def export(
     Exit status 0 when the set is written, 1 when it could not be made, 2 for wrong usage, 130 when
     interrupted.
     """
-    from dicom_node.calibration_run import CalibrationError, load_measuring
-    from dicom_node.rating_set_export import SetFolders, export_set, set_photographs
+    from dicom_node.calibration_files import CalibrationError
+    from dicom_node.rating_set_files import SetFolders, set_photographs
     from pipeline.csv_table import TableError
 
     folders = SetFolders(folder)
@@ -83,10 +83,14 @@ def export(
         _end(f"{taken} is there already; choose another SET_DIR, or remove it", _UNUSABLE)
     scoring = settings.scoring.model_copy(update={k: v for k, v in given.items() if v is not None})
     faces = len(photographs) if random_faces is None else random_faces
+    # Imported here, because torch takes seconds and wrong usage should be told at once.
+    from dicom_node.calibration_run import load_measuring
+    from dicom_node.rating_set_export import export_set
+
     try:
         measuring = load_measuring(scoring)
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
-        _end(str(error) or type(error).__name__, _FAILED)
+        _end(str(error) or type(error).__name__, _UNUSABLE)
     seed = secrets.randbits(64) if shuffle_seed is None else shuffle_seed
     try:
         with _bar(len(photographs) + faces) as begin:

@@ -1,0 +1,180 @@
+"""`facenorm calibrate` as its users call it, on the tiny generator: from rated photographs to a score."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.regressor import load_regressor
+from pipeline.kept_measurements import measure_photograph
+from pipeline.measurement import FaceMeasurer
+from pipeline.profile import Profile
+from pipeline.result import Scored
+from pipeline.scoring import build_scorer
+from tests.faces import generated_face
+from tests.rated_photographs import photographs, without_a_face, write_ratings
+from tests.real_weights import face_finder, real_metric
+from tests.tiny import TINY_GENERATOR, tiny_generator
+
+pytestmark = pytest.mark.real_weights
+
+FACENORM = str(Path(sys.executable).with_name("facenorm"))
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [FACENORM, "calibrate", *map(str, arguments), "--generator", str(TINY_GENERATOR), "--trials", "2"]
+
+
+def calibrate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=200, check=False, env=ENVIRONMENT
+    )
+
+
+def said(finished: subprocess.CompletedProcess[str]) -> str:
+    return " ".join(finished.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fourteen people, two photographs each; raters see the order that one feature gives, and noise."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("rated")
+    names = photographs(folder / "photos", people=14, each=2)
+    generator = tiny_generator()
+    profile = Profile.from_card(generator.card.profiles["fast"])
+    measurer = FaceMeasurer(generator, real_metric(), face_finder(), profile, 0)
+    found = [measure_photograph(measurer, folder / "photos" / name).features["c_p99"] for name in names]
+    ranks = np.argsort(np.argsort(found)) / (len(found) - 1)
+    names.append(without_a_face(folder / "photos"))
+    write_ratings(folder / "ratings.csv", names, [*(6.5 - 5 * ranks), 4.0])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def calibrated(rated: Path) -> Path:
+    """The regressor of a run that was interrupted once, on the way."""
+    output = rated / "out" / "regressor.json"
+    output.parent.mkdir()
+    arguments = rated / "ratings.csv", rated / "photos", "--output", output
+    started = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    rows = output.with_suffix(".measured")
+    deadline = time.monotonic() + 100
+    while len(list(rows.glob("*.json"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    started.send_signal(signal.SIGINT)
+    _, errors = started.communicate(timeout=60)
+    assert started.returncode == 130, errors
+    assert "interrupted. Measured photographs are kept in" in " ".join(errors.split())
+    assert "Traceback" not in errors
+    assert not output.exists()
+    finished = {path.name: path.stat().st_mtime_ns for path in rows.glob("*.json")}
+    assert 3 <= len(finished) < 29
+    again = calibrate(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == f"{output}\n"
+    left = {path.name: path.stat().st_mtime_ns for path in rows.iterdir()}
+    assert len(left) == 29
+    assert {name: left[name] for name in finished} == finished  # measured once and not again
+    (output.parent / "said.txt").write_text(said(again))
+    return output
+
+
+def test_the_card_shows_the_planted_relation_beside_the_paper(calibrated: Path) -> None:
+    document = json.loads(calibrated.read_text())
+    card = document["card"]
+    assert document["synthetic"] is True
+    assert "c_p99" in document["features"]
+    assert card["held_out"]["people"] == 3
+    assert card["held_out"]["r"]["value"] > 0.8
+    assert card["held_out"]["mae"]["value"] < 0.8 * card["held_out"]["mae_of_always_the_mean_rating"]
+    assert card["paper"]["r"] == 0.9
+    assert "not the same experiment" in card["paper"]["note"]
+    assert card["data"]["photographs"] == 28
+    assert card["data"]["people"] == 14
+    assert card["data"]["unscorable"] == {"no_face": 1}
+    assert 0.05 < card["data"]["mean_absolute_deviation_of_raters"] < 0.25  # noise of 0.2, three raters
+    assert set(card["compared"]) == {"linear", "huber", "svr", "ridge", "lasso", "mlp"}
+    assert sum(e["photographs"] for e in card["severity"].values()) == 28
+    assert set(card["groups"]) == {"sex", "age"}
+    text = calibrated.with_suffix(".md").read_text()
+    assert "| R | 0." in text
+    assert "Synthetic: the raters were programs." in text
+    with Image.open(calibrated.with_suffix(".png")) as plot:
+        assert plot.width > 500
+
+
+def test_what_is_written_names_no_photograph(calibrated: Path) -> None:
+    for path in (calibrated, calibrated.with_suffix(".md"), *calibrated.with_suffix(".measured").iterdir()):
+        assert "photograph-" not in path.name
+        assert "photograph-" not in path.read_text()
+        assert "simulated-" not in path.read_text()
+
+
+def test_the_run_says_what_it_did(calibrated: Path) -> None:
+    text = (calibrated.parent / "said.txt").read_text()
+    assert "29 photographs of 15 people, 3 raters" in text
+    assert "line 86: left out (no_face). No frontal face was found." in text
+    assert "held-out people" in text
+    assert "marked synthetic" in text
+    assert "scoring" in text
+    assert "Traceback" not in text
+
+
+def test_the_node_scores_with_it(calibrated: Path, rated: Path) -> None:
+    """The setting scoring.regressor is what `build_scorer` gets; the score is the file's own answer."""
+    scorer = build_scorer(str(TINY_GENERATOR), "fast", "cpu", str(calibrated), 0)
+    result = scorer.score_file(rated / "photos" / "photograph-00-0.png")
+    assert isinstance(result, Scored)
+    result = result.score
+    regressor = load_regressor(calibrated)
+    assert result.provenance.regressor_sha256 == regressor.sha256
+    features = {**result.features.as_dict(), **result.local_features, **result.further_features}
+    assert result.value == pytest.approx(regressor.predict(features), abs=1e-3)
+
+
+def test_a_regressor_is_not_overwritten_unasked(calibrated: Path, rated: Path) -> None:
+    before = calibrated.read_bytes()
+    finished = calibrate(rated / "ratings.csv", rated / "photos", "--output", calibrated)
+    assert finished.returncode == 2
+    assert "is there already; choose another --output, or say --overwrite" in said(finished)
+    assert calibrated.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("line", "arguments", "status", "message"),
+    [
+        ("face.png,x,8", (), 2, "line 2: the rating is outside 1"),
+        ("other.png,x,3", (), 2, "line 2: there is no such photograph"),
+        ("face.png,x,3", ("--output", "r.txt"), 2, "must end in .json"),
+        ("face.png,x,3", ("--output", "absent/r.json"), 2, "there is no folder absent"),
+        ("face.png,x,3", ("--name", "a\\b"), 2, "no backslash"),
+        ("face.png,x,3", ("--profile", "slow"), 2, "'slow' is none of fast"),
+        ("face.png,x,3", (), 1, "photographs of 1 people can be used; at least 8 are needed"),
+    ],
+)
+def test_what_cannot_work_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, arguments: tuple[str, ...], status: int,
+    message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(generated_face(0)).save(tmp_path / "photos" / "face.png")
+    (tmp_path / "r.csv").write_text(f"photograph,rater,rating\n{line}\n")
+    finished = calibrate("r.csv", "photos", *arguments)
+    assert finished.returncode == status, finished.stderr
+    assert message in said(finished)
+    assert finished.stdout == ""
+    assert "Traceback" not in finished.stderr
+    assert not (tmp_path / "regressor.json").exists()
