@@ -36,8 +36,9 @@ from models.regressor import load_regressor
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face import load_face_finder
 from pipeline.features import FeatureExtractor, mean_features, mean_local_features, to_tensor
+from pipeline.latents import Latents
 from pipeline.measurement import AlignedFace, FaceMeasurer, Stopwatch
-from pipeline.normalization import Latents, normalize
+from pipeline.normalization import normalize
 from pipeline.objective import Objective
 from pipeline.photograph import read_photograph
 from pipeline.profile import Profile

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from models.captured import Captures
 from pipeline.descent import Found
-from pipeline.objective import Objective
+from pipeline.shared_objective import Comparison, SharedObjective
 
 _DAMPING = 0.2  # of the first step, as a share of the mean curvature
 _LEAST_DAMPING = 1e-3
@@ -36,77 +38,109 @@ class NewtonState:
     @staticmethod
     def at(w: Tensor, curvature: Tensor) -> NewtonState:
         """Begin at w (N, w_dim) with one curvature (w_dim, w_dim) for all rows."""
-        return NewtonState(w, curvature.expand(len(w), -1, -1).clone())
+        return NewtonState(w, curvature.expand(len(w), -1, -1))
 
-    def twice(self) -> NewtonState:
-        """Return every row, and every row again."""
-        return NewtonState(self.w.repeat(2, 1), self.curvature.repeat(2, 1, 1))
+    def times(self, count: int) -> NewtonState:
+        """Return all rows, `count` times over."""
+        return NewtonState(self.w.repeat(count, 1), self.curvature.repeat(count, 1, 1))
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
+class _Course(NamedTuple):
+    """Where every row is, what the objective is there, and how far its model is trusted: what a step changes.
+
+    w, gradient: (N, w_dim), the gradient of lambda_sim L_S. curvature: (N, w_dim, w_dim). All else: (N,).
+    """
+
+    w: Tensor
+    curvature: Tensor
+    damping: Tensor
+    growth: Tensor
     similarity: Tensor
     averageness: Tensor
     gradient: Tensor
     total: Tensor
 
-    def where(self, accepted: Tensor, other: _Point) -> _Point:
-        """Return this point for accepted rows and the other one's for the rest."""
-        return _Point(
-            torch.where(accepted, self.similarity, other.similarity),
-            torch.where(accepted, self.averageness, other.averageness),
-            torch.where(accepted[:, None], self.gradient, other.gradient),
-            torch.where(accepted, self.total, other.total),
-        )
-
 
 def newton(
-    objective: Objective,
+    objective: SharedObjective,
     begin: NewtonState,
     lambda_sim: float,
     lambda_avg: Tensor,
     steps: int,
     told: Callable[[], None],
+    captures: Captures | None = None,
 ) -> tuple[NewtonState, Found]:
     """Minimise lambda_sim L_S + lambda_avg L_A for every row on its own.
 
-    A step that makes it worse is undone. lambda_avg: (N,). told: called after each step. Returns the last
-    state and what was found.
+    A step that makes it worse is undone. lambda_avg: (N,). told: called after each step. captures: records
+    a step on a GPU. Returns the last state and what was found.
     """
-    generator = objective.generator
-    low, high, centre = generator.w_low, generator.w_high, generator.w_avg
-    w, curvature = begin.w.clamp(low, high), begin.curvature.clone()
-    scale = curvature.diagonal(dim1=1, dim2=2).mean(1)
-    damping = torch.full_like(scale, _DAMPING)
-    growth = torch.full_like(scale, 2.0)
-    pull = lambda_avg / w.shape[1]
-    at = _evaluated(objective, w, lambda_sim, lambda_avg)
+    captures = captures or Captures(None)
+    comparison, generator = objective.comparison, objective.comparison.generator
+    w = begin.w.clamp(generator.w_low, generator.w_high)
+    scale = begin.curvature.diagonal(dim1=1, dim2=2).mean(1)
+    key = (comparison.key, lambda_sim)
+
+    def evaluated(w: Tensor, lambda_avg: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return _evaluated(comparison, w, lambda_sim, lambda_avg, inputs)
+
+    def step(scale: Tensor, lambda_avg: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        size = len(_Course._fields)
+        return _step(comparison, lambda_sim, scale, lambda_avg, _Course(*rest[:size]), rest[size:])
+
+    there = captures.call(("evaluated", key), evaluated, w, lambda_avg, *objective.inputs)
+    trust = (torch.full_like(scale, _DAMPING), torch.full_like(scale, 2.0))
+    course = _Course(w, begin.curvature, *trust, *there)
     for _ in range(steps):
-        damped = curvature + torch.diag_embed((damping * scale)[:, None].expand_as(w))
-        tried = minimised_model(w, at.gradient, damped, pull, centre, low, high)
-        there = _evaluated(objective, tried, lambda_sim, lambda_avg)
-        step = tried - w
-        bent = torch.bmm(curvature, step[:, :, None])[:, :, 0]
-        smooth = (at.gradient * step).sum(1) + 0.5 * (step * bent).sum(1)
-        predicted = -(smooth + pull * ((tried - centre).abs() - (w - centre).abs()).sum(1))
-        gain = (at.total - there.total) / predicted.clamp(min=1e-9)
-        _refine(curvature, step, bent, there.gradient - at.gradient)
-        accepted = there.total < at.total
-        # Nielsen's rule: the better the model foretold the step, the further it is trusted.
-        eased = (damping * (1 - (2 * gain - 1) ** 3).clamp(1 / 3, 2)).clamp(min=_LEAST_DAMPING)
-        damping = torch.where(accepted, eased, damping * growth)
-        growth = torch.where(accepted, torch.full_like(growth, 2.0), growth * 2)
-        w, at = torch.where(accepted[:, None], tried, w), there.where(accepted, at)
+        course = _Course(*captures.call(("step", key), step, scale, lambda_avg, *course, *objective.inputs))
         told()
-    return NewtonState(w, curvature), Found(w, at.similarity, at.averageness)
+    return NewtonState(course.w, course.curvature), Found(course.w, course.similarity, course.averageness)
 
 
-def _evaluated(objective: Objective, w: Tensor, lambda_sim: float, lambda_avg: Tensor) -> _Point:
+def _step(
+    comparison: Comparison,
+    lambda_sim: float,
+    scale: Tensor,
+    lambda_avg: Tensor,
+    at: _Course,
+    inputs: tuple[Tensor, ...],
+) -> _Course:
+    """Return the course after one step; it changes nothing and reads nothing back, so it can be recorded."""
+    generator = comparison.generator
+    low, high, centre = generator.w_low, generator.w_high, generator.w_avg
+    pull = lambda_avg / at.w.shape[1]
+    damped = at.curvature + torch.diag_embed((at.damping * scale)[:, None].expand_as(at.w))
+    tried = minimised_model(at.w, at.gradient, damped, pull, centre, low, high)
+    there = _evaluated(comparison, tried, lambda_sim, lambda_avg, inputs)
+    gradient, total = there[2:]
+    step = tried - at.w
+    bent = torch.bmm(at.curvature, step[:, :, None])[:, :, 0]
+    smooth = (at.gradient * step).sum(1) + 0.5 * (step * bent).sum(1)
+    predicted = -(smooth + pull * ((tried - centre).abs() - (at.w - centre).abs()).sum(1))
+    gain = (at.total - total) / predicted.clamp(min=1e-9)
+    accepted = total < at.total
+    # Nielsen's rule: the better the model foretold the step, the further it is trusted.
+    eased = (at.damping * (1 - (2 * gain - 1) ** 3).clamp(1 / 3, 2)).clamp(min=_LEAST_DAMPING)
+    moved = _Course(tried, at.curvature, eased, torch.full_like(at.growth, 2.0), *there)
+    stayed = at._replace(damping=at.damping * at.growth, growth=at.growth * 2)
+    chosen = (
+        torch.where(accepted if a.dim() == 1 else accepted[:, None], a, b)
+        for name, a, b in zip(_Course._fields, moved, stayed, strict=True)
+        if name != "curvature"
+    )
+    w, *others = chosen
+    return _Course(w, _refined(at.curvature, step, bent, gradient - at.gradient), *others)
+
+
+def _evaluated(
+    comparison: Comparison, w: Tensor, lambda_sim: float, lambda_avg: Tensor, inputs: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return L_S, L_A, the gradient of lambda_sim L_S, and the objective."""
     w = w.detach().requires_grad_()
-    similarity, averageness = objective.terms(w)
+    similarity, averageness = comparison.terms(w, *inputs)
     (gradient,) = torch.autograd.grad(lambda_sim * similarity.sum(), w)
     similarity, averageness = similarity.detach(), averageness.detach()
-    return _Point(similarity, averageness, gradient, lambda_sim * similarity + lambda_avg * averageness)
+    return similarity, averageness, gradient, lambda_sim * similarity + lambda_avg * averageness
 
 
 def minimised_model(
@@ -140,12 +174,17 @@ def _greatest_eigenvalue(curvature: Tensor) -> Tensor:
     return 1.1 * greatest
 
 
-def _refine(curvature: Tensor, step: Tensor, bent: Tensor, change: Tensor) -> None:
-    """Teach each row's curvature what the gradient's change over its step says (BFGS, Powell's damping)."""
+def _refined(curvature: Tensor, step: Tensor, bent: Tensor, change: Tensor) -> Tensor:
+    """Return each row's curvature, taught what the gradient's change over its step says.
+
+    BFGS with Powell's damping. A row that did not move keeps its own.
+    """
     expected, seen = (step * bent).sum(1), (step * change).sum(1)
     mixed = (1 - _POWELL) * expected / (expected - seen).clamp(min=1e-12)
     share = torch.where(seen >= _POWELL * expected, torch.ones_like(seen), mixed)[:, None]
     learned = share * change + (1 - share) * bent
-    for row in (expected > 1e-12).nonzero()[:, 0].tolist():
-        curvature[row].addr_(learned[row], learned[row] / (step[row] @ learned[row]))
-        curvature[row].addr_(bent[row], bent[row], alpha=-1 / float(expected[row]))
+    moved = expected > 1e-12
+    gained = torch.where(moved, 1 / (step * learned).sum(1), torch.zeros_like(seen))[:, None]
+    lost = torch.where(moved, -1 / expected, torch.zeros_like(seen))[:, None]
+    refined = torch.baddbmm(curvature, (gained * learned)[:, :, None], learned[:, None, :])
+    return torch.baddbmm(refined, (lost * bent)[:, :, None], bent[:, None, :])

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from models.catalog import GENERATOR
-from pipeline.normalization import Latents, normalize
+from pipeline.latents import Latents
+from pipeline.normalization import normalize
 from pipeline.objective import Objective, resized
 from pipeline.profile import Profile, ProfileError
 from tests.real_weights import real_generator

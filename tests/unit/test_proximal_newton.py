@@ -9,10 +9,12 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from pipeline.normalization import Latents, normalize
+from pipeline.latents import Latents
+from pipeline.normalization import normalize
 from pipeline.objective import Objective
 from pipeline.profile import Profile, ProfileError
 from pipeline.proximal_newton import NewtonState, minimised_model, newton
+from pipeline.shared_objective import SharedObjective
 from tests.tiny import latents, random_metric, tiny_generator
 
 NEWTON = Profile(
@@ -47,6 +49,10 @@ def found(profile: Profile = NEWTON, seed: int = 0) -> Latents:
 
 def objective() -> Objective:
     return Objective(tiny_generator(), random_metric(), face(), mask(), 64)
+
+
+def shared() -> SharedObjective:
+    return SharedObjective(tiny_generator(), random_metric(), face()[None], mask()[None], 64)
 
 
 def totals(answer: Latents, lambda_avg: float) -> tuple[float, float]:
@@ -101,7 +107,7 @@ def test_every_step_is_at_least_as_good_as_the_last() -> None:
     state = NewtonState.at(generator.w_avg[None], 20 * generator.curvature)
     pull, told, best = torch.tensor([0.1]), [], float("inf")
     for _ in range(6):
-        state, at = newton(objective(), state, 10.0, pull, 1, lambda: told.append(1))
+        state, at = newton(shared(), state, 10.0, pull, 1, lambda: told.append(1))
         total = float(10 * at.similarity + 0.1 * at.averageness)
         assert total <= best + 1e-6
         best = total
