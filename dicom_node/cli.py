@@ -48,6 +48,13 @@ COMMANDS = {
     "rating-set": Command(
         "dicom_node.commands.rating_set:rating_set", "Export faces for blinded rating; read the ratings back."
     ),
+    "losses": Command(
+        "dicom_node.commands.method_pictures:losses",
+        "Draw a photograph's norm under the paper's nine losses.",
+    ),
+    "iterates": Command(
+        "dicom_node.commands.method_pictures:iterates", "Draw how a photograph's norm comes about."
+    ),
     "history": Command("dicom_node.commands.history:history", "Print a patient's scores over time."),
     "jobs": Command("dicom_node.commands.jobs:jobs", "List what is being scored and sent."),
     "retry": Command("dicom_node.commands.retry:retry", "Try again what was given up."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from models.generator import Generator
@@ -51,4 +52,5 @@ class SingleDescent:
         profile = replace(self._profile, candidates=1)
         pull = self._start.new_full((1,), profile.lambda_avg)
         randoms = row_generators(seed, 2)[:1]
+        torch.randn(self._start.shape, generator=randoms[0])  # the noise that a first candidate leaves out
         return descend(self.objective, self._start[None], pull, profile, randoms, progress, watch)
