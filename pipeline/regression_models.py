@@ -67,7 +67,10 @@ def _fit_huber(x: Array, ratings: Array, settings: Hyperparameters, seed: int) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = HuberRegressor(epsilon=settings["epsilon"], alpha=settings["alpha"], max_iter=2000)
-        model.fit(x, ratings)
+        try:
+            model.fit(x, ratings)
+        except ValueError:  # its solver gave up, which must not end a search; a line without its robustness
+            return _fit_ridge(x, ratings, settings, seed)
     return _line(model.coef_, model.intercept_)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import HuberRegressor, Ridge
 from sklearn.svm import SVR
 
 from models.regressor import load_regressor
@@ -194,6 +194,16 @@ def test_huber_bears_an_outlier_that_pulls_least_squares() -> None:
     (linear,) = MODELS["linear"].fit(x, ratings, {}, 0)
     assert huber.layers[0].weight[0, 0] == pytest.approx(1, abs=0.05)
     assert linear.layers[0].weight[0, 0] < 0
+
+
+def test_a_huber_solver_that_gives_up_ends_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(self, x, y):  # type: ignore[no-untyped-def]
+        raise ValueError("HuberRegressor convergence failed")
+
+    monkeypatch.setattr(HuberRegressor, "fit", give_up)
+    x = np.linspace(-1, 1, 40)[:, None]
+    (line,) = MODELS["huber"].fit(x, 4 + x[:, 0], {"epsilon": 1.35, "alpha": 1e-5}, 0)
+    assert line.answer(x) == pytest.approx(4 + x[:, 0], abs=1e-3)
 
 
 def test_the_network_has_the_papers_shape_and_bends_where_a_line_cannot() -> None:

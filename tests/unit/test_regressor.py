@@ -137,6 +137,61 @@ def test_broken_file_is_refused_with_the_setting(tmp_path: Path, key: str, value
         load_regressor(written(tmp_path, network() | {key: value}))
 
 
+def machine() -> dict[str, Any]:
+    """Support vectors in the place of the network's members."""
+    random = np.random.default_rng(9)
+    member = {
+        "kernel": "rbf",
+        "support": random.normal(size=(7, 5)).tolist(),
+        "dual": random.normal(size=7).tolist(),
+        "bias": 4.2,
+        "gamma": 0.3,
+    }
+    return network() | {"members": [member]}
+
+
+def test_support_vectors_are_a_sum_of_gaussians(tmp_path: Path) -> None:
+    values = machine()
+    (member,) = values["members"]
+    x = (np.array(list(FEATURES.values())) - values["mean"]) / values["scale"]
+    expected = member["bias"]
+    for support, dual in zip(member["support"], member["dual"], strict=True):
+        expected += dual * np.exp(
+            -member["gamma"] * sum((a - b) ** 2 for a, b in zip(x, support, strict=True))
+        )
+    assert 1.5 < expected < 6.5
+    assert load_regressor(written(tmp_path, values)).predict(FEATURES) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("kernel", "sigmoid"),
+        ("gamma", 0.0),
+        ("gamma", float("inf")),
+        ("bias", float("nan")),
+        ("dual", [1.0] * 6),
+        ("dual", [[1.0]] * 7),
+        ("support", [[1.0] * 4] * 7),
+        ("support", [[float("nan")] * 5] * 7),
+    ],
+)
+def test_broken_support_vectors_are_refused(tmp_path: Path, key: str, value: object) -> None:
+    values = machine()
+    values["members"][0][key] = value
+    with pytest.raises(RegressorError, match=r"scoring\.regressor: regressor\.json"):
+        load_regressor(written(tmp_path, values))
+    del values["members"][0][key]
+    with pytest.raises(RegressorError, match=rf"scoring\.regressor.*{key}"):
+        load_regressor(written(tmp_path, values))
+
+
+@pytest.mark.parametrize(("key", "value"), [("card", "none"), ("features", [1, 2, 3, 4, 5])])
+def test_what_describes_the_regressor_has_its_type(tmp_path: Path, key: str, value: object) -> None:
+    with pytest.raises(RegressorError, match=r"scoring\.regressor: regressor\.json"):
+        load_regressor(written(tmp_path, network() | {key: value}))
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b'"text"'])
 def test_what_is_no_regressor_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "regressor.json"
