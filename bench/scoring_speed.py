@@ -9,7 +9,7 @@ optimiser in the manner of NVIDIA's projector and facenorm on a batch join them.
 timed and multiplied. Figures are of the device that the record names; the ratios are what counts.
 
     python -m bench.scoring_speed [--photos DIR] [--count 4] [--plain-steps 20]
-        [--projector-steps 20]
+        [--projector-steps 20] [--batch 16] [--precision bfloat16]
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import argparse
 import os
 import platform
 import resource
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,14 @@ from bench.alternatives import time_alternatives
 from bench.table import show
 from models.catalog import GENERATOR
 from models.generator import choose_device, load_generator
+from models.precision import PRECISIONS
 from pipeline.features import to_picture
 from pipeline.photograph import read_photograph
 from pipeline.result import Scored
-from pipeline.scoring import build_scorer
+from pipeline.scoring import PhotographScorer, build_scorer
 
 _GPU_PROJECTOR_STEPS = 20
+_GPU_BATCH = 16
 
 
 def main() -> None:
@@ -49,9 +52,21 @@ def main() -> None:
     arguments.add_argument(
         "--projector-steps", type=int, help="steps of the projector to time (default: 20 on a GPU, else none)"
     )
+    arguments.add_argument(
+        "--batch", type=int, help="photographs to score together (default: 16 on a GPU, else none)"
+    )
+    arguments.add_argument(
+        "--precision", default="float32", choices=PRECISIONS, help="of the optimisation's steps"
+    )
     options = arguments.parse_args()
     record = measure(
-        options.device, options.count, options.plain_steps, options.photos, options.projector_steps
+        options.device,
+        options.count,
+        options.plain_steps,
+        options.photos,
+        options.projector_steps,
+        options.batch,
+        options.precision,
     )
     show("scoring_speed", rows(record))
 
@@ -62,36 +77,56 @@ def measure(
     plain_steps: int = 20,
     photos: Path | None = None,
     projector_steps: int | None = None,
+    batch: int | None = None,
+    precision: str = "float32",
 ) -> dict[str, object]:
     """Return the figures: mean seconds per photograph and stage, the alternatives', and their ratios.
 
-    projector_steps: 20 on a GPU and none elsewhere unless given.
+    projector_steps, batch: 20 and 16 on a GPU and none elsewhere unless given.
     """
     on_gpu = choose_device(device).type == "cuda"
     if projector_steps is None:
         projector_steps = _GPU_PROJECTOR_STEPS if on_gpu else 0
-    scorer = build_scorer(GENERATOR, "fast", device)
-    pictures = photographs(photos, count + 1)
+    if batch is None:
+        batch = _GPU_BATCH if on_gpu else 0
+    scorer = build_scorer(GENERATOR, "fast", device, precision=precision)
+    pictures = photographs(photos, max(count + 1, batch))
     scorer.score(pictures[0])  # warm caches, so that the others show the steady state
-    stages = [seconds_by_stage(scorer.score(picture)) for picture in pictures[1:]]
+    stages = [seconds_by_stage(scorer.score(picture)) for picture in pictures[1 : count + 1]]
     mean = {name: float(np.mean([s[name] for s in stages])) for name in stages[0]}
     photograph = sum(mean.values())
     record: dict[str, object] = {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
+        "precision": precision,
         "photographs": count,
         "seconds_by_stage": {name: round(value, 3) for name, value in mean.items()},
         "seconds_per_photograph": round(photograph, 3),
     }
+    if batch:
+        seconds = batch_seconds(scorer, pictures[:batch])
+        record["batch_photographs"] = batch
+        record["batch_seconds_per_photograph"] = round(seconds, 3)
     for name, other in time_alternatives(device, plain_steps, projector_steps).items():
         record[f"{name}_seconds_per_step"] = round(other.seconds_per_step, 4)
         record[f"{name}_seconds_per_photograph"] = round(other.seconds_per_photograph, 1)
         ratio = "ratio" if name == "plain" else f"ratio_to_{name}"
         record[ratio] = round(other.seconds_per_photograph / photograph, 1)
+        if batch:
+            record[f"batch_{ratio}"] = round(other.seconds_per_photograph / seconds, 1)
     record["peak_resident_megabytes"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     if on_gpu:
         record["peak_gpu_megabytes"] = round(torch.cuda.max_memory_allocated() / 2**20)
     return record
+
+
+def batch_seconds(scorer: PhotographScorer, pictures: list[NDArray[np.uint8]]) -> float:
+    """Return the seconds that each of several photographs takes when they are scored together."""
+    scorer.score_batch(pictures)  # another size of batch is set up anew
+    began = time.perf_counter()
+    for result in scorer.score_batch(pictures):
+        seconds_by_stage(result)  # none may have been rejected
+    return (time.perf_counter() - began) / len(pictures)
 
 
 def rows(record: dict[str, object]) -> list[tuple[str, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.generator import Generator
 from models.lpips import Lpips
@@ -18,8 +19,10 @@ from pipeline.descent import Progress
 from pipeline.drawn_face import drawn_face
 from pipeline.face import FaceFinder
 from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_picture, to_tensor
+from pipeline.latents import Latents
 from pipeline.mask import face_mask
-from pipeline.normalization import normalize
+from pipeline.newton_normalization import StepEngine
+from pipeline.normalization import normalize_batch
 from pipeline.profile import Profile
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Features, Rejection, RejectionReason
@@ -91,9 +94,14 @@ class FaceMeasurer:
         profile: Profile,
         seed: int,
         similarity_metric: Lpips | None = None,
+        engine: StepEngine | None = None,
     ) -> None:
-        """similarity_metric: what the optimisation measures L_S with, where that is not `metric`."""
-        self._similarity_metric = similarity_metric
+        """Take what measures, and how.
+
+        similarity_metric: what the optimisation measures L_S with, where that is not `metric`. engine: what
+        Newton's steps are computed with, plain float32 by default.
+        """
+        self._similarity_metric, self._engine = similarity_metric, engine
         self._generator, self._metric, self._faces = generator, metric, faces
         self._profile, self._seed = profile, seed
 
@@ -110,31 +118,46 @@ class FaceMeasurer:
 
     def measure(self, face: AlignedFace, watch: Stopwatch, progress: Progress | None = None) -> Measurement:
         """Normalize the face and measure every candidate."""
-        generator = self._generator
-        x_raw, mask = (
-            to_tensor(face.picture, generator.device),
-            torch.from_numpy(face.mask).to(generator.device),
-        )
+        return self.measure_batch([face], watch, progress)[0]
+
+    def measure_batch(
+        self, faces: Sequence[AlignedFace], watch: Stopwatch, progress: Progress | None = None
+    ) -> list[Measurement]:
+        """Normalize the faces together and measure every candidate of each; `watch` sees all at once."""
+        device = self._generator.device
+        pictures = torch.stack([to_tensor(face.picture, device) for face in faces])
+        masks = torch.stack([torch.from_numpy(face.mask).to(device) for face in faces])
         with watch.stage("normalize"):
-            latents = normalize(
-                generator,
+            found = normalize_batch(
+                self._generator,
                 self._metric,
-                x_raw,
-                mask,
+                pictures,
+                masks,
                 self._profile,
                 self._seed,
                 progress,
                 self._similarity_metric,
+                self._engine,
             )
+            if device.type == "cuda":  # which works on while the program goes ahead
+                torch.cuda.synchronize(device)
         with watch.stage("features"), torch.no_grad():
-            extractor = FeatureExtractor(self._metric, x_raw, mask, generator.covariance)
-            features, local, further = [], [], []
-            # One picture at a time: the full network's activations for K of them would take gigabytes.
-            for w_norm in latents.w_norm[:, None]:
-                x_norm = drawn_face(generator, w_norm, mask, FEATURE_SIDE)
-                features += extractor.compare(x_norm, latents.w_raw, w_norm)
-                local += extractor.locate(x_norm)
-                further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
-            nearest = int(np.argmin([f.d_xperc for f in features]))
-            best = to_picture(generator.network.synthesis(latents.w_norm[nearest, None])[0])
+            return [
+                self._measured(picture, mask, latents)
+                for picture, mask, latents in zip(pictures, masks, found, strict=True)
+            ]
+
+    def _measured(self, x_raw: Tensor, mask: Tensor, latents: Latents) -> Measurement:
+        generator = self._generator
+        extractor = FeatureExtractor(self._metric, x_raw, mask, generator.covariance)
+        features, local, further = [], [], []
+        # On a CPU one picture at a time: the full network's activations for K of them would take gigabytes.
+        together = len(latents.w_norm) if generator.device.type == "cuda" else 1
+        for w_norm in torch.split(latents.w_norm, together):
+            x_norm = drawn_face(generator, w_norm, mask, FEATURE_SIDE)
+            features += extractor.compare(x_norm, latents.w_raw, w_norm)
+            local += extractor.locate(x_norm)
+            further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
+        nearest = int(np.argmin([f.d_xperc for f in features]))
+        best = to_picture(generator.network.synthesis(latents.w_norm[nearest, None])[0])
         return Measurement(features, local, further, best)

@@ -28,12 +28,13 @@ from pipeline.shared_objective import SharedObjective
 class StepEngine:
     """What every step draws and compares with, and what records it.
 
-    generator, metric: in the precision of the steps.
+    generator, metric: in the precision of the steps, one of `models.precision.PRECISIONS`.
     """
 
     generator: Generator
     metric: Lpips
     captures: Captures
+    precision: str = "float32"
 
     @staticmethod
     def plain(generator: Generator, metric: Lpips) -> StepEngine:
@@ -43,7 +44,9 @@ class StepEngine:
     @staticmethod
     def on_device(generator: Generator, metric: Lpips, precision: str = "float32") -> StepEngine:
         """Return one for the generator's device: CUDA graphs on a GPU. Raises PrecisionError."""
-        return StepEngine(*in_precision(generator, metric, precision), Captures.on(generator.device))
+        return StepEngine(
+            *in_precision(generator, metric, precision), Captures.on(generator.device), precision
+        )
 
 
 class _Steps:
