@@ -35,7 +35,7 @@ from models.lpips import Lpips, load_metric
 from models.regressor import load_regressor
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face import load_face_finder
-from pipeline.features import FeatureExtractor, mean_features, mean_local_features, to_tensor
+from pipeline.features import FeatureExtractor, mean_by_name, mean_features, to_tensor
 from pipeline.latents import Latents
 from pipeline.measurement import AlignedFace, FaceMeasurer, Stopwatch
 from pipeline.normalization import normalize
@@ -169,7 +169,7 @@ def figures(bench: Bench, face: AlignedFace, path: Path) -> dict[str, float]:
         local += extractor.locate(x_norm)
         similarity.append(float(objective.terms(w_norm)[0]))
     averageness = float(objective.terms(latents.w_norm[:1])[1])
-    mean = {**mean_features(features).as_dict(), **mean_local_features(local)}
+    mean = {**mean_features(features).as_dict(), **mean_by_name(local)}
     regressor = load_regressor(generator.folder / generator.card.regressor)
     return {
         "similarity": similarity[0],

@@ -102,8 +102,6 @@ def mean_by_name(features: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([f[name] for f in features])) for name in features[0]}
 
 
-mean_local_features = mean_by_name
-
 
 def to_tensor(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 (H, W, 3) -> float32 (3, H, W) in [-1, 1]."""

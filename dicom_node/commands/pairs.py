@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from dicom_node.logs import configure_logs
 from dicom_node.settings import SettingsError, load_settings
+from pipeline.csv_table import TableError, read_table, told
 from pipeline.result import Rejection
 from reports.notices import RESEARCH_USE_NOTICE
 
@@ -73,7 +73,7 @@ def pairs(
         paths = read_pairs(table)
         chosen = settings.scoring.model_copy(update={k: v for k, v in given.items() if v is not None})
         scorer = _load(chosen.generator, chosen.profile, chosen.device, chosen.regressor, chosen.seed)
-    except (SettingsError, _UnusableError) as error:
+    except (SettingsError, TableError, _UnusableError) as error:
         typer.echo(f"facenorm pairs: {error}", err=True)
         raise typer.Exit(_UNUSABLE) from None
     errors = Console(stderr=True)
@@ -84,25 +84,17 @@ def pairs(
 
 
 def read_pairs(table: Path) -> list[tuple[Path, Path]]:
-    """Read the table; raises _UnusableError naming the column or the line that is wrong."""
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            rows = csv.DictReader(stream)
-            missing = [name for name in _COLUMNS if name not in (rows.fieldnames or ())]
-            if missing:
-                raise _UnusableError(f"{table.name} has no column {missing[0]!r}; it needs pre and post")
-            found = []
-            for row in rows:
-                names = [(row[name] or "").strip() for name in _COLUMNS]
-                paths = [table.parent / name for name in names]
-                if not all(names) or not all(path.is_file() for path in paths):
-                    raise _UnusableError(f"{table.name}, line {rows.line_num}: a photograph is missing")
-                found.append((paths[0], paths[1]))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _UnusableError(f"{table.name} is no CSV file in UTF-8") from error
-    if not found:
-        raise _UnusableError(f"{table.name} lists no pair")
-    return found
+    """Read the table; raises TableError naming the column or the lines that are wrong."""
+    _, rows = read_table(table, _COLUMNS)
+    pairs = [tuple(table.parent / row.cells[name] for name in _COLUMNS) for row in rows]
+    mistakes = [
+        f"line {row.number}: a photograph is not in the folder"
+        for row, pair in zip(rows, pairs, strict=True)
+        if not all(path.is_file() for path in pair)
+    ]
+    if mistakes or not pairs:
+        raise TableError(told(table, mistakes or ["it lists no pair"]))
+    return [(before, after) for before, after in pairs]
 
 
 def _load(generator: str, profile: str, device: str, regressor: str, seed: int) -> PairScorer:

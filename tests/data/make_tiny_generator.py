@@ -13,11 +13,14 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors.numpy import save_file as save_numpy
+from safetensors.torch import load, save
 
 from bench.fit_curvature import latent_curvature
 from models.generator import GeneratorCard, assemble, latent_statistics
+from models.latent_covariance import COVARIANCE_KEY, covariance_path, latent_covariance
 from models.mobilestylegan import MobileStyleGAN
 from tests.tiny import random_metric
 
@@ -73,6 +76,8 @@ def tiny_curvature(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
 def main() -> None:
     content = save({name: value.contiguous() for name, value in tiny_tensors().items()})
     (HERE / "tiny.safetensors").write_bytes(content)
+    covariance = latent_covariance(MobileStyleGAN(load(content)), 20_000).astype(np.float32)
+    save_numpy({COVARIANCE_KEY: covariance}, covariance_path(HERE / "tiny.safetensors"))
     shared = {"learning_rate": 0.1, "metric_resolution": 64, "lambda_sim": 10.0, "lambda_avg": 1.0}
     card = {
         "name": "tiny-test",
