@@ -85,14 +85,15 @@ def test_rows_belong_to_their_photographs() -> None:
 
 @pytest.mark.parametrize("profile", [NEWTON, ADAM], ids=["newton", "adam"])
 def test_photograph_gets_the_same_whoever_shares_the_batch(profile: Profile) -> None:
-    """Within a batch of the same window, which photographs 0 and 3 span, all is the same but for rounding."""
+    """Photographs 0 and 3 span the window of all four, so only rounding differs (measured: 3e-5)."""
     all_four, two = together(range(4), profile), together([0, 3], profile)
-    assert_same(all_four[0], two[0], 2e-3)
-    assert_same(all_four[3], two[1], 2e-3)
+    assert_same(all_four[0], two[0], 5e-4)
+    assert_same(all_four[3], two[1], 5e-4)
     assert (all_four[0].w_norm - all_four[3].w_norm).abs().max() > 0.1, "the photographs differ"
 
 
 def test_photograph_alone_gets_nearly_what_it_gets_in_a_batch() -> None:
+    """Its own window is smaller, and the metric sees a little else at a window's edge (measured: 1.4 %)."""
     pictures, masks = faces(4)
     shared = together(range(4))
     for n in range(4):
@@ -103,7 +104,7 @@ def test_photograph_alone_gets_nearly_what_it_gets_in_a_batch() -> None:
             similarity, averageness = objective.terms(found.w_norm[:1])  # noqa: B023
             return float(10 * similarity + 0.1 * averageness)
 
-        assert total(shared[n]) == pytest.approx(total(alone), rel=0.1)
+        assert total(shared[n]) == pytest.approx(total(alone), rel=0.03)
 
 
 def test_a_recorded_step_gives_what_a_plain_one_gives() -> None:

@@ -38,8 +38,8 @@ def test_each_photograph_gets_its_own_result_in_order(profile: str) -> None:
         assert isinstance(alone, Scored)
         assert result.score.outline == alone.score.outline
         assert result.score.provenance == alone.score.provenance
-        # The batch's window holds both faces; at its edge the metric sees a little else (measured: 0.4 %).
-        assert result.score.features.d_xperc == pytest.approx(alone.score.features.d_xperc, rel=0.03)
+        # On 64 px every window is the whole picture, so only rounding differs (measured: 3e-7).
+        assert result.score.features.d_xperc == pytest.approx(alone.score.features.d_xperc, rel=1e-4)
         assert {"face", "align", "normalize", "features"} <= result.score.seconds.keys()
         features.append(result.score.features.as_dict())
     assert features[0] != features[1]
