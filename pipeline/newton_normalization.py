@@ -82,7 +82,8 @@ def normalize_by_newton(
     told = _Steps(profile, progress).told
 
     def objective(drawn_at: int) -> SharedObjective:
-        recurring, side = engine.captures.records, profile.metric_resolution
+        # In a window that hardly depends on the face, no photograph feels who shares its batch.
+        recurring, side = engine.captures.records or many > 1, profile.metric_resolution
         return SharedObjective(generator, engine.metric, x_raw, masks, side, drawn_at, recurring)
 
     def descended(
