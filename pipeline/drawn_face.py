@@ -15,7 +15,7 @@ from pipeline.objective import face_window, resized_to
 
 @torch.no_grad()
 def drawn_face(generator: Generator, w: Tensor, mask: Tensor, side: int) -> Tensor:
-    """Return (N, 3, side, side) in [-1, 1]: w (N, w_dim) drawn by the whole network about the mask, 0 elsewhere.
+    """Return (N, 3, side, side) in [-1, 1]: w (N, w_dim) drawn by the whole network, 0 off the mask.
 
     mask: (H, W) of 0 and 1. Inside the mask each pixel is that of the whole picture averaged over area.
     """
