@@ -34,11 +34,16 @@ def main() -> None:
     tensors = load_file(cached_path(GENERATOR, "generator.safetensors")) | load_file(options.head)
     network = MobileStyleGAN(tensors).eval()
     for shard in track(range(options.faces // SHARD), description="drawing"):
+        path = options.output / f"{shard:04d}.safetensors"
+        if path.exists():
+            continue
         torch.manual_seed(options.seed + shard)
         w = network.mapping(torch.randn(SHARD, network.w_dim))
         drawn = torch.cat([network.synthesis(rows, SIDE) for rows in w.split(4)])
         pictures = ((drawn.clamp(-1, 1) + 1) * 127.5).round().byte().contiguous()
-        save_file({"w": w, "pictures": pictures}, options.output / f"{shard:04d}.safetensors")
+        partial = path.with_suffix(".part")
+        save_file({"w": w, "pictures": pictures}, partial)
+        partial.rename(path)
 
 
 if __name__ == "__main__":

@@ -148,7 +148,7 @@ def assemble(
         raise GeneratorError(f"the generator's weights lack {', '.join(sorted(missing))}")
     network = MobileStyleGAN(tensors).eval().to(device)
     w_avg, w_std, w_low, w_high = (tensors[key].to(device) for key in ("w_avg", "w_std", "w_low", "w_high"))
-    encoder = LatentEncoder(tensors).eval().to(device) if "encoder.down" in tensors else None
+    encoder = LatentEncoder(tensors).eval().to(device) if "encoder.axes" in tensors else None
     curvature = tensors["curvature"].to(device) if "curvature" in tensors else None
     return Generator(card, network, encoder, curvature, w_avg, w_std, w_low, w_high, sha256, folder)
 

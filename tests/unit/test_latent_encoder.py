@@ -15,13 +15,16 @@ from tests.tiny import latents, random_metric, tiny_generator
 _INPUTS = 3 * 8 * 16 + 3 * 16 * 16  # three taps of 8 channels on a grid of 4, and a thumbnail
 
 
-def tensors(seed: int = 0, rank: int = 4) -> dict[str, Tensor]:
+def tensors(seed: int = 0, axes: int = 4) -> dict[str, Tensor]:
     random = torch.Generator().manual_seed(seed)
     values = {
         "mean": torch.randn(_INPUTS, generator=random) * 0.1,
         "scale": torch.rand(_INPUTS, generator=random) + 0.5,
-        "down": torch.randn(_INPUTS, rank, generator=random) * 0.02,
-        "up": torch.randn(rank, 32, generator=random),
+        "axes": torch.randn(_INPUTS, axes, generator=random) * 0.02,
+        "layers.0.weight": torch.randn(6, axes, generator=random),
+        "layers.0.bias": torch.randn(6, generator=random),
+        "layers.1.weight": torch.randn(32, 6, generator=random),
+        "layers.1.bias": torch.randn(32, generator=random),
         "centre": tiny_generator().w_avg,
     }
     return {f"encoder.{name}": value for name, value in values.items()}
@@ -32,7 +35,7 @@ def pictures(count: int, seed: int = 1) -> Tensor:
     return torch.rand(count, 3, ENCODER_SIDE, ENCODER_SIDE, generator=random) * 2 - 1
 
 
-def test_answer_is_the_regressions_formula() -> None:
+def test_answer_is_the_networks_formula() -> None:
     x, values = pictures(2), tensors()
     features = random_metric().features(x)
     parts = []
@@ -44,8 +47,11 @@ def test_answer_is_the_regressions_formula() -> None:
     parts.append(x.reshape(2, 3, 16, 16, 16, 16).mean((3, 5)).flatten(1))
     inputs = torch.cat(parts, 1)
     torch.testing.assert_close(encoder_inputs(x, features), inputs, rtol=1e-4, atol=1e-5)
-    weights = values["encoder.down"] @ values["encoder.up"]
-    expected = (inputs - values["encoder.mean"]) / values["encoder.scale"] @ weights + tiny_generator().w_avg
+    hidden = (inputs - values["encoder.mean"]) / values["encoder.scale"] @ values["encoder.axes"]
+    hidden = hidden @ values["encoder.layers.0.weight"].T + values["encoder.layers.0.bias"]
+    hidden = hidden * (1 + torch.erf(hidden / 2**0.5)) / 2  # GELU by its definition
+    answer = hidden @ values["encoder.layers.1.weight"].T + values["encoder.layers.1.bias"]
+    expected = answer + tiny_generator().w_avg
     torch.testing.assert_close(LatentEncoder(values)(x, features), expected, rtol=1e-3, atol=1e-3)
 
 
@@ -69,14 +75,20 @@ def test_half_precision_files_answer_in_single() -> None:
 
 def test_missing_tensor_is_named() -> None:
     values = tensors()
-    del values["encoder.up"]
-    with pytest.raises(KeyError, match="up"):
+    del values["encoder.layers.1.bias"]
+    with pytest.raises(KeyError, match=r"layers\.1\.bias"):
+        LatentEncoder(values)
+
+
+def test_encoder_without_layers_is_refused() -> None:
+    values = {name: value for name, value in tensors().items() if "layers" not in name}
+    with pytest.raises(ValueError, match="no layer"):
         LatentEncoder(values)
 
 
 def test_answer_lies_in_the_generators_box_and_ignores_what_is_masked_out() -> None:
     wild = tensors()
-    wild["encoder.up"] *= 100
+    wild["encoder.layers.1.weight"] *= 100
     generator = replace(tiny_generator(), encoder=LatentEncoder(wild))
     picture, mask = pictures(1)[0], torch.zeros(ENCODER_SIDE, ENCODER_SIDE)
     mask[60:200, 60:200] = 1
@@ -92,7 +104,11 @@ def test_answer_lies_in_the_generators_box_and_ignores_what_is_masked_out() -> N
 def test_optimisation_starts_from_the_answer() -> None:
     """An encoder that knows the face leaves little to do; the result is never worse than its answer."""
     w = latents(1, seed=3)
-    values = tensors() | {"encoder.up": torch.zeros(4, 32), "encoder.centre": w[0]}
+    values = tensors() | {
+        "encoder.layers.1.weight": torch.zeros(32, 6),
+        "encoder.layers.1.bias": torch.zeros(32),
+    }
+    values["encoder.centre"] = w[0]
     generator = replace(tiny_generator(), encoder=LatentEncoder(values), w_low=w[0] - 5, w_high=w[0] + 5)
     face, mask = generator.network.synthesis(w)[0], torch.ones(64, 64)
     profile = Profile(1, 64, 10.0, 0.0, candidates=1, start="encoder", learning_rate=1e-4)
