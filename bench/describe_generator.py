@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from models.cache import cached_path
 from models.catalog import GENERATOR
-from models.generator import latent_statistics
+from models.latent_statistics import latent_statistics
 from models.mobilestylegan import MobileStyleGAN
 
 

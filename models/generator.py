@@ -3,57 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from models.cache import cached_path
+from models.cache import cache_folder, cached_path
 from models.catalog import GENERATOR
+from models.face_network import FaceNetwork
+from models.generator_card import GeneratorCard, GeneratorError, official_card
 from models.latent_covariance import CovarianceError, LatentCovariance, covariance_path, load_covariance
 from models.latent_encoder import LatentEncoder
+from models.latent_statistics import kept_statistics
 from models.mobilestylegan import MobileStyleGAN
-
-
-class GeneratorError(ValueError):
-    """The generator cannot be used; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratorCard:
-    """What a generator's card states: licence, origin, and the settings of each profile by name.
-
-    profiles: profile -> settings of the optimisation (see `pipeline.profile.Profile`).
-    regressor: file name of the regressor that was trained on this generator. anchors: which faces the anchor
-    score compares with (see `pipeline.anchor_score.Anchors`).
-    """
-
-    name: str
-    title: str
-    licence: str
-    profiles: Mapping[str, Mapping[str, float | int | str | None]]
-    regressor: str
-    anchors: Mapping[str, Any] = field(default_factory=dict)
-
-    @staticmethod
-    def parse(text: str) -> GeneratorCard:
-        """Read a card; raises GeneratorError naming the missing key, or for what is no JSON object."""
-        try:
-            values = json.loads(text)
-            return GeneratorCard(
-                **{key: values[key] for key in ("name", "title", "licence", "profiles", "regressor")},
-                anchors=values.get("anchors", {}),
-            )
-        except KeyError as missing:
-            raise GeneratorError(f"the generator's card lacks the key {missing}") from missing
-        except (TypeError, ValueError) as error:
-            raise GeneratorError(f"the generator's card cannot be read ({error})") from error
+from models.official_network import OFFICIAL_SUFFIXES, RefusedFileError, read_official_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +35,7 @@ class Generator:
     """
 
     card: GeneratorCard
-    network: MobileStyleGAN
+    network: FaceNetwork
     encoder: LatentEncoder | None
     curvature: Tensor | None
     w_avg: Tensor
@@ -107,11 +74,14 @@ def choose_device(device: str) -> torch.device:
 
 
 def load_generator(name: str, device: torch.device) -> Generator:
-    """Load the generator called `name`, or the one in a .safetensors file with its card (.json) beside it.
+    """Load the generator called `name`, or the one in a file.
 
-    Raises GeneratorError for an unknown name or a file without a card, WeightsMissingError where the
-    weights have not been fetched.
+    A .safetensors file needs its card (.json) beside it. A .pkl or .pt file is an official StyleGAN2 network
+    (`models.official_network`); nothing in it is run, and it needs no card. Raises GeneratorError for an
+    unknown name or a file that cannot be used, WeightsMissingError where the weights have not been fetched.
     """
+    if Path(name).suffix in OFFICIAL_SUFFIXES and Path(name).is_file():
+        return load_official_generator(Path(name), device)
     if name == GENERATOR:
         folder = Path(str(resources.files("models"))) / "data"
         parts = [cached_path(GENERATOR, "generator.safetensors"), folder / f"{GENERATOR}.safetensors"]
@@ -121,7 +91,7 @@ def load_generator(name: str, device: torch.device) -> Generator:
         folder, parts, card = weights.parent, [weights], weights.with_suffix(".json")
         if weights.suffix != ".safetensors" or not weights.is_file():
             raise GeneratorError(
-                f"scoring.generator: {name!r} is neither {GENERATOR!r} nor a .safetensors file"
+                f"scoring.generator: {name!r} is neither {GENERATOR!r} nor a .safetensors, .pkl or .pt file"
             )
         if not card.is_file():
             raise GeneratorError(f"scoring.generator: the card {card.name} is missing beside {weights.name}")
@@ -139,6 +109,37 @@ def load_generator(name: str, device: torch.device) -> Generator:
         raise GeneratorError(f"scoring.generator: {error}") from error
 
 
+def load_official_generator(
+    path: Path, device: torch.device, told: Callable[[str], None] | None = None
+) -> Generator:
+    """Load an official StyleGAN2 network with its own w_avg and the card beside it, or a plain one.
+
+    Latent statistics are kept in the weights cache. told: see `kept_statistics`. Raises GeneratorError.
+    """
+    try:
+        official = read_official_network(path)
+    except RefusedFileError as error:
+        raise GeneratorError(f"scoring.generator: {path.name} cannot be used: {error}") from error
+    network, folder = official.network, cache_folder() / "latent-statistics"
+    arguments = () if told is None else (told,)
+    try:
+        kept = kept_statistics(network, official.sha256, folder, *arguments)
+    except CovarianceError as error:
+        raise GeneratorError(f"scoring.generator: {path.name} cannot be used: {error}") from error
+    statistics = kept.tensors | ({} if official.w_avg is None else {"w_avg": official.w_avg})
+    w_avg, w_std, w_low, w_high = (statistics[k].to(device) for k in ("w_avg", "w_std", "w_low", "w_high"))
+    beside = path.with_suffix(".json")
+    card = (
+        GeneratorCard.parse(beside.read_text("utf-8"))
+        if beside.is_file()
+        else official_card(path.stem, network.resolution)
+    )
+    return Generator(
+        card, network.eval().to(device), None, None, w_avg, w_std, w_low, w_high,
+        official.sha256, path.parent, kept.covariance,
+    )  # fmt: skip
+
+
 def assemble(
     tensors: Mapping[str, Tensor], card: GeneratorCard, sha256: str, folder: Path, device: torch.device
 ) -> Generator:
@@ -151,23 +152,3 @@ def assemble(
     encoder = LatentEncoder(tensors).eval().to(device) if "encoder.axes" in tensors else None
     curvature = tensors["curvature"].to(device) if "curvature" in tensors else None
     return Generator(card, network, encoder, curvature, w_avg, w_std, w_low, w_high, sha256, folder)
-
-
-def latent_statistics(network: MobileStyleGAN, samples: int = 200_000, seed: int = 0) -> dict[str, Tensor]:
-    """Return w_avg, w_std and the box (0.05 and 99.95 percentiles) over `samples` draws of z."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        w = torch.cat(
-            [
-                network.mapping(torch.randn(10_000, network.w_dim, generator=random))
-                for _ in range(samples // 10_000)
-            ]
-        )
-    ordered = w.sort(0).values
-    edge = max(1, round(0.0005 * len(w)))
-    return {
-        "w_avg": w.mean(0),
-        "w_std": w.std(0),
-        "w_low": ordered[edge].clone(),
-        "w_high": ordered[-edge].clone(),
-    }

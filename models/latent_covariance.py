@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from models.mobilestylegan import MobileStyleGAN
+from models.face_network import FaceNetwork
 
 COVARIANCE_KEY = "covariance"
 
@@ -71,7 +71,7 @@ def load_covariance(path: Path) -> LatentCovariance | None:
 
 
 @torch.no_grad()
-def latent_covariance(network: MobileStyleGAN, samples: int = 200_000, seed: int = 0) -> NDArray[np.float64]:
+def latent_covariance(network: FaceNetwork, samples: int = 200_000, seed: int = 0) -> NDArray[np.float64]:
     """Return the unbiased covariance (w_dim, w_dim) of w over `samples` seeded draws of z.
 
     Two passes, the mean first, in float64. samples: a whole number of batches of 10,000.

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.generator import Generator, GeneratorCard, GeneratorError
+from models.generator import Generator
+from models.generator_card import GeneratorCard, GeneratorError
 from models.lpips import Lpips
 from pipeline.features import FEATURE_SIDE
 from pipeline.objective import resized

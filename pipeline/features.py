@@ -102,7 +102,6 @@ def mean_by_name(features: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([f[name] for f in features])) for name in features[0]}
 
 
-
 def to_tensor(rgb: NDArray[np.uint8], device: torch.device) -> Tensor:
     """uint8 (H, W, 3) -> float32 (3, H, W) in [-1, 1]."""
     return torch.from_numpy(rgb).to(device).permute(2, 0, 1).float() / 127.5 - 1

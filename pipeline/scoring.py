@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.allocator import keep_freed_memory
-from models.generator import Generator, GeneratorError, choose_device, load_generator
+from models.generator import Generator, choose_device, load_generator
+from models.generator_card import GeneratorError
 from models.lpips import Lpips, load_metric
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.descent import Progress
@@ -202,6 +203,11 @@ def build_scorer(
     """
     keep_freed_memory()
     chosen = load_generator(generator, choose_device(device))
+    if not regressor and not chosen.card.regressor:
+        raise RegressorError(
+            f"scoring.regressor: no regressor belongs to {chosen.name}; fit one on rated photographs with "
+            "`facenorm calibrate` and name it here"
+        )
     path = Path(regressor) if regressor else chosen.folder / chosen.card.regressor
     metric = load_metric(chosen.device)
     return PhotographScorer(

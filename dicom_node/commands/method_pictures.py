@@ -184,7 +184,8 @@ def _subject(
     # Imported here, because torch takes seconds and wrong usage should be told at once.
     import torch
 
-    from models.generator import GeneratorError, choose_device, load_generator
+    from models.generator import choose_device, load_generator
+    from models.generator_card import GeneratorError
     from models.lpips import load_metric
     from pipeline.face import load_face_finder
     from pipeline.features import to_tensor

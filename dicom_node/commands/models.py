@@ -1,4 +1,4 @@
-"""`facenorm models list|fetch|verify`: weights, licences, hashes."""
+"""`facenorm models list|fetch|verify|official`: weights, licences, hashes."""
 
 from __future__ import annotations
 
@@ -76,6 +76,72 @@ def verify() -> None:
     if any(state is not CacheState.COMPLETE for state in states.values()):
         console.print("Run `facenorm models fetch`; it replaces what is missing or damaged.", highlight=False)
         raise typer.Exit(1)
+
+
+_OFFICIAL = """\
+facenorm does not fetch NVIDIA's own StyleGAN2 networks: their licence is for you to accept. It reads files
+that you have downloaded, without running anything in them.
+
+NVIDIA, PyTorch pickles (.pkl)
+  stylegan2-ada-pytorch, pretrained networks: ffhq.pkl (1024 px)
+  stylegan3 release, in NVIDIA's catalogue NGC under research/stylegan2: stylegan2-ffhq-1024x1024.pkl,
+  stylegan2-ffhq-512x512.pkl, stylegan2-ffhq-256x256.pkl
+  Both are linked from the projects' pages at github.com/NVlabs.
+rosinality/stylegan2-pytorch (.pt): networks trained by that code, or NVIDIA's, converted by its script.
+
+Licence: NVIDIA Source Code License, for research and evaluation, not for commercial use; it goes with the
+weights, converted or not. FFHQ's photographs: CC BY-NC-SA 4.0. rosinality's code is MIT.
+
+Check a file:    facenorm models official FILE
+Use it:          scoring.generator: FILE in the settings, or facenorm calibrate --generator FILE
+No regressor belongs to such a network: fit one with `facenorm calibrate`."""
+
+
+@models.command()
+def official(
+    file: Annotated[
+        Path | None, typer.Argument(help="A .pkl or .pt file to check.", exists=True, dir_okay=False)
+    ] = None,
+) -> None:
+    """Say where NVIDIA's own StyleGAN2 networks come from and under which licence; check a local FILE.
+
+    Nothing in the file is run. Its latent statistics are computed and kept, so that the node starts at once.
+    Exit status 1 for a file that cannot be used.
+    """
+    console = Console()
+    if file is None:
+        console.print(_OFFICIAL, markup=False, highlight=False, soft_wrap=True)
+        return
+    import torch
+
+    from models.generator import load_official_generator
+    from models.generator_card import GeneratorError
+    from models.official_network import OFFICIAL_SUFFIXES
+
+    errors = Console(stderr=True)
+    try:
+        if file.suffix not in OFFICIAL_SUFFIXES:
+            raise GeneratorError(f"{file.name} is none of {', '.join(OFFICIAL_SUFFIXES)}")
+        generator = load_official_generator(file, torch.device("cpu"), errors.print)
+    except (GeneratorError, OSError) as error:
+        errors.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    network = generator.network
+    console.print(
+        f"{file.name}: StyleGAN2, {network.resolution} px, w of {network.w_dim} components, "
+        f"{len(network.levels)} blocks; smaller pictures: {_sides(network.resolutions[:-1])}",
+        f"sha256: {generator.sha256}",
+        f"profiles: {', '.join(generator.card.profiles)}",
+        f"licence: {generator.card.licence}",
+        sep="\n",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _sides(sides: tuple[int, ...]) -> str:
+    return ", ".join(f"{side} px" for side in sides) or "none"
 
 
 def _described(entry: CatalogEntry, cache: Path) -> Table:

@@ -69,7 +69,7 @@ def load_scorer(settings: Settings) -> Scorer:
     """
     # Imported here, because torch takes seconds and no other command that needs settings wants it.
     from models.cache import WeightsMissingError
-    from models.generator import GeneratorError
+    from models.generator_card import GeneratorError
     from models.regressor import RegressorError
     from pipeline.profile import ProfileError
     from pipeline.scoring import build_scorer

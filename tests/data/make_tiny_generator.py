@@ -19,8 +19,10 @@ from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load, save
 
 from bench.fit_curvature import latent_curvature
-from models.generator import GeneratorCard, assemble, latent_statistics
+from models.generator import assemble
+from models.generator_card import GeneratorCard
 from models.latent_covariance import COVARIANCE_KEY, covariance_path, latent_covariance
+from models.latent_statistics import latent_statistics
 from models.mobilestylegan import MobileStyleGAN
 from tests.tiny import random_metric
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.generator import GeneratorError
+from models.generator_card import GeneratorError
 from pipeline.anchor_score import Anchors, AnchorScorer, anchor_pictures
 from pipeline.detected_difference import detected_difference, summarised
 from tests.tiny import random_metric, tiny_generator

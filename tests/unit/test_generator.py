@@ -11,13 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch.autograd import gradcheck
 
 from models.catalog import GENERATOR
-from models.generator import (
-    GeneratorCard,
-    GeneratorError,
-    choose_device,
-    latent_statistics,
-    load_generator,
-)
+from models.generator import choose_device, load_generator
+from models.generator_card import GeneratorCard, GeneratorError
+from models.latent_statistics import latent_statistics
 from models.mobilestylegan import MobileStyleGAN, PictureHead, StyledConvolution, inverse_haar
 from tests.real_weights import real_generator
 from tests.tiny import TINY_GENERATOR, latents, tiny_generator

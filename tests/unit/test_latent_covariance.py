@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from models.generator import GeneratorError, load_generator
+from models.generator import load_generator
+from models.generator_card import GeneratorError
 from models.latent_covariance import (
     COVARIANCE_KEY,
     CovarianceError,

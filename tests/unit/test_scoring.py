@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dicom_node.score_output import ScoredFile, as_json
 from models.cache import cached_path
 from models.catalog import LPIPS_TRUNKS
-from models.generator import GeneratorError
+from models.generator_card import GeneratorError
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.features import FeatureExtractor, to_tensor
 from pipeline.measurement import FaceMeasurer, Stopwatch
