@@ -1,0 +1,107 @@
+"""What the encoder reaches alone, and with n of Newton's steps, beside the average face as the start.
+
+The normalization's terms, with the picture drawn by the whole network, after so many steps on cheap pictures
+and then so many with the whole network: of photographs of real people, every second one with a drawn anomaly.
+
+    python -m bench.step_curve --photos DIR [--faces 8] [--output bench/results/step_curve.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from bench.compare_profiles import Bench, picture, tensors
+from bench.table import show
+from models.allocator import keep_freed_memory
+from models.catalog import GENERATOR
+from models.generator import choose_device, load_generator
+from models.lpips import load_metric
+from pipeline.face import load_face_finder
+from pipeline.measurement import FaceMeasurer
+from pipeline.normalization import encoded
+from pipeline.profile import Profile
+from pipeline.proximal_newton import NewtonState, newton
+from pipeline.shared_objective import SharedObjective
+
+CHEAP = (0, 2, 4, 8, 12)
+WHOLE = (4, 8, 14, 24)
+STARTS = ("average", "encoder")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--photos", type=Path, required=True, help="a folder of frontal photographs")
+    arguments.add_argument("--pattern", default="*_03.jpg", help="which of its files, one a person")
+    arguments.add_argument("--faces", type=int, default=8)
+    arguments.add_argument("--output", type=Path, default=Path("bench/results/step_curve.json"))
+    options = arguments.parse_args()
+    keep_freed_memory()
+    generator = load_generator(GENERATOR, choose_device("auto"))
+    metric = load_metric(generator.device)
+    profile = Profile.from_card(generator.card.profiles["fast"])
+    bench = Bench(generator, metric, FaceMeasurer(generator, metric, load_face_finder(), profile, 0))
+    courses = [
+        course(bench, profile, *tensors(picture(bench, number, options), generator))
+        for number in track(range(options.faces), description="photographs")
+    ]
+    record = mean_course(courses)
+    options.output.write_text(json.dumps({"photographs": len(courses), "steps": record}, indent=1) + "\n")
+    show("step curve", [(name, str(terms)) for name, terms in record.items()])
+
+
+def course(bench: Bench, profile: Profile, x_raw: Tensor, mask: Tensor) -> dict[str, dict[str, float]]:
+    """Return the terms of one photograph by start and steps, "encoder 12+4" for instance."""
+    generator, side = bench.generator, profile.metric_resolution
+    answer = encoded(generator, bench.metric, x_raw, mask)
+    shared = generator.w_avg + profile.start_share * (answer - generator.w_avg)
+    starts = torch.stack([generator.w_avg, shared])
+    if generator.curvature is None:
+        raise SystemExit(f"{generator.name} has no curvature: see bench.fit_curvature")
+    cheap, whole = (
+        SharedObjective(
+            generator, bench.metric, x_raw.expand(2, -1, -1, -1), mask.expand(2, -1, -1), side, drawn_at
+        )
+        for drawn_at in (profile.draw_resolution, generator.network.resolution)
+    )
+    pull = torch.full((2,), profile.lambda_avg, device=generator.device)
+    terms: dict[str, dict[str, float]] = {}
+
+    def note(steps: str, w: Tensor, names: tuple[str, str] = STARTS) -> None:
+        with torch.no_grad():
+            similarity, averageness = whole.terms(w)
+        for n, start in enumerate(names):
+            lpips, mean = float(similarity[n]), float(averageness[n])
+            total = profile.lambda_sim * lpips + profile.lambda_avg * mean
+            terms[f"{start} {steps}"] = {"similarity": lpips, "averageness": mean, "total": total}
+
+    note("0", torch.stack([generator.w_avg, answer]), ("average", "encoder's answer"))
+    state = NewtonState.at(starts, 2 * profile.lambda_sim * generator.curvature)
+    for before, steps in zip((0, *CHEAP), CHEAP, strict=False):
+        state, _ = newton(cheap, state, profile.lambda_sim, pull, steps - before, lambda: None)
+        note(str(steps), state.w)
+    for before, steps in zip((0, *WHOLE), WHOLE, strict=False):
+        state, _ = newton(whole, state, profile.lambda_sim, pull, steps - before, lambda: None)
+        note(f"{CHEAP[-1]}+{steps}", state.w)
+    return terms
+
+
+def mean_course(courses: list[dict[str, dict[str, float]]]) -> Mapping[str, dict[str, float]]:
+    """Return the mean over photographs of every term."""
+    return {
+        steps: {term: round(float(np.mean([c[steps][term] for c in courses])), 4) for term in terms}
+        for steps, terms in courses[0].items()
+    }
+
+
+if __name__ == "__main__":
+    main()
