@@ -66,7 +66,8 @@ def main() -> None:
     arguments.add_argument("--part", default="0/1", help="I/N: only every N-th photograph")
     arguments.add_argument("--folder", type=Path, default=Path("out/profiles"))
     arguments.add_argument("--report", type=Path, help="compare what is there, and write it here")
-    arguments.add_argument("--against", default="fast", help="the profile that is held against `reference`")
+    arguments.add_argument("--against", default="fast", help="the profile that is compared")
+    arguments.add_argument("--reference", default="reference", help="the profile that it is compared with")
     options = arguments.parse_args()
     keep_freed_memory()
     generator = load_generator(GENERATOR, choose_device("auto"))
@@ -135,17 +136,17 @@ def report(bench: Bench, options: argparse.Namespace) -> None:
     for number in range(options.faces):
         paths = {
             name: row_path(options.folder, bench.generator, name, number)
-            for name in ("reference", options.against)
+            for name in (options.reference, options.against)
         }
         if all(path.exists() for path in paths.values()):
             face = picture(bench, number, options)
             rows.append({name: figures(bench, face, path) for name, path in paths.items()})
     if not rows:
         raise SystemExit("no photograph has been computed under both profiles yet; see --profiles")
-    record = compared(rows, options.against)
+    record = compared(rows, options.reference, options.against)
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps({**record, "photographs": rows}, indent=1) + "\n")
-    table = Table("figure", "value", title=f"{options.against} against reference")
+    table = Table("figure", "value", title=f"{options.against} against {options.reference}")
     for key, value in record.items():
         table.add_row(key, str(value))
     Console().print(table)
@@ -161,15 +162,16 @@ def figures(bench: Bench, face: AlignedFace, path: Path) -> dict[str, float]:
     objective = Objective(
         generator, bench.metric, x_raw, mask, profile.metric_resolution, generator.network.resolution
     )
-    extractor = FeatureExtractor(bench.metric, x_raw, mask)
-    features, local, similarity = [], [], []
+    extractor = FeatureExtractor(bench.metric, x_raw, mask, generator.covariance)
+    features, by_name, similarity = [], [], []
     for w_norm in latents.w_norm[:, None]:
         x_norm = generator.network.synthesis(w_norm)
         features += extractor.compare(x_norm, latents.w_raw, w_norm)
-        local += extractor.locate(x_norm)
+        further = extractor.compare_further(x_norm, latents.w_raw, w_norm)
+        by_name += [{**a, **b} for a, b in zip(extractor.locate(x_norm), further, strict=True)]
         similarity.append(float(objective.terms(w_norm)[0]))
     averageness = float(objective.terms(latents.w_norm[:1])[1])
-    mean = {**mean_features(features).as_dict(), **mean_by_name(local)}
+    mean = {**mean_features(features).as_dict(), **mean_by_name(by_name)}
     regressor = load_regressor(generator.folder / generator.card.regressor)
     return {
         "similarity": similarity[0],
@@ -183,7 +185,7 @@ def figures(bench: Bench, face: AlignedFace, path: Path) -> dict[str, float]:
     }
 
 
-def compared(rows: list[dict[str, dict[str, float]]], against: str) -> dict[str, float]:
+def compared(rows: list[dict[str, dict[str, float]]], reference: str, against: str) -> dict[str, float]:
     """Return the figures of agreement over all photographs."""
 
     def column(profile: str, key: str) -> NDArray[np.float64]:
@@ -191,15 +193,15 @@ def compared(rows: list[dict[str, dict[str, float]]], against: str) -> dict[str,
 
     record: dict[str, float] = {"count": len(rows)}
     for key in ("similarity", "averageness", "total", "raw_similarity"):
-        ratio = column(against, key).mean() / column("reference", key).mean()
+        ratio = column(against, key).mean() / column(reference, key).mean()
         record[f"{key}_ratio"] = round(float(ratio), 4)
-    for key in rows[0]["reference"]:
+    for key in rows[0][reference]:
         if key[:2] in ("d_", "l_", "c_") or key == "score":
-            a, b = column(against, key), column("reference", key)
+            a, b = column(against, key), column(reference, key)
             if len(rows) > 2:
                 record[f"{key}_r"] = round(float(pearsonr(a, b).statistic), 4)
             record[f"{key}_mean_difference"] = round(float((a - b).mean()), 4)
-    score = column(against, "score") - column("reference", "score")
+    score = column(against, "score") - column(reference, "score")
     record["score_mean_absolute_difference"] = round(float(np.abs(score).mean()), 4)
     return record
 
