@@ -1,4 +1,4 @@
-"""The folder of `facenorm score --output-dir`: four pictures per photograph, none written over another's."""
+"""The folder of `facenorm score --output-dir`: five pictures per photograph, none written over another's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNNAMED = "photograph"
 
 
 class PictureFolder:
-    """Writes `<name>-aligned.png`, `-masked`, `-normalized` and `-difference` into one folder.
+    """Writes `<name>-aligned.png`, `-masked`, `-normalized`, `-difference` and `-anomaly` into one folder.
 
     <name> is the stem of a JPEG's or PNG's file name, as its user chose it. Names of DICOM files may hold a
     patient's name, so there it is the SOP Instance UID. Another photograph that has the name already, in this
@@ -44,8 +44,11 @@ class PictureFolder:
         self._taken.add(name.casefold())
         written: dict[str, str] = {}
         for field in fields(images):
+            picture = getattr(images, field.name)
+            if picture is None:
+                continue
             path = self._path(name, field.name)
-            _write_png(path, getattr(images, field.name), source)
+            _write_png(path, picture, source)
             written[field.name] = str(path)
         return written
 

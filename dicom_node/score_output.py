@@ -13,6 +13,8 @@ from rich.text import Text
 from pipeline.result import Features, Provenance, Rejection, Score, plain
 from reports.notices import RESEARCH_USE_NOTICE, regressor_nature
 
+_NAMED_REGIONS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredFile:
@@ -48,6 +50,7 @@ def as_json(scored: ScoredFile, provenance: Provenance) -> dict[str, object]:
         "reason_code": None if isinstance(result, Score) else result.reason.value,
         "local_features": details.get("local_features"),
         "further_features": details.get("further_features"),
+        "region_shares": details.get("region_shares"),
         "outline": details.get("outline"),
         "rows": result.rows,
         "columns": result.columns,
@@ -63,6 +66,7 @@ def as_table(scored: Sequence[ScoredFile], provenance: Provenance) -> Group:
     table.add_column("photograph", overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("features", overflow="fold")
+    table.add_column("where (% of the deviation per area)", overflow="fold")
     table.add_column("seconds", justify="right")
     for one in scored:
         table.add_row(*_cells(one))
@@ -78,6 +82,17 @@ def _cells(scored: ScoredFile) -> tuple[Text, ...]:
     # Text, since rich would read brackets in a file's name as markup.
     name, seconds = Text(str(scored.photograph)), Text(f"{sum(result.seconds.values()):.1f}")
     if isinstance(result, Rejection):
-        return name, Text("rejected", "red"), Text(result.detail), seconds
+        return name, Text("rejected", "red"), Text(result.detail), Text(""), seconds
     features = ", ".join(f"{key} {value:.3f}" for key, value in result.features.as_dict().items())
-    return name, Text(f"{result.value:.2f} ± {result.uncertainty:.2f}", "bold"), Text(features), seconds
+    score = Text(f"{result.value:.2f} ± {result.uncertainty:.2f}", "bold")
+    return name, score, Text(features), Text(_where(result.region_shares)), seconds
+
+
+def _where(shares: Mapping[str, float]) -> str:
+    """Return the regions that deviate most, at most `_NAMED_REGIONS`; left and right are the patient's."""
+    named = sorted((item for item in shares.items() if item[1] > 0), key=lambda item: -item[1])
+    if shares and not named:
+        return "nowhere more than usual"
+    return ", ".join(
+        f"{region.replace('_', ' ')} {100 * share:.0f}" for region, share in named[:_NAMED_REGIONS]
+    )

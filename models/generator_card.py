@@ -18,7 +18,8 @@ class GeneratorCard:
 
     profiles: profile -> settings of the optimisation (see `pipeline.profile.Profile`).
     regressor: file name of the regressor that was trained on this generator. anchors: which faces the anchor
-    score compares with (see `pipeline.anchor_score.Anchors`).
+    score compares with (see `pipeline.anchor_score.Anchors`). regions: what each region of an undeformed face
+    deviates (see `pipeline.region_shares.RegionBaseline`); empty where that was not measured.
     """
 
     name: str
@@ -27,6 +28,7 @@ class GeneratorCard:
     profiles: Mapping[str, Mapping[str, float | int | str | None]]
     regressor: str
     anchors: Mapping[str, Any] = field(default_factory=dict)
+    regions: Mapping[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def parse(text: str) -> GeneratorCard:
@@ -36,6 +38,7 @@ class GeneratorCard:
             return GeneratorCard(
                 **{key: values[key] for key in ("name", "title", "licence", "profiles", "regressor")},
                 anchors=values.get("anchors", {}),
+                regions=values.get("regions", {}),
             )
         except KeyError as missing:
             raise GeneratorError(f"the generator's card lacks the key {missing}") from missing

@@ -80,11 +80,23 @@ class FeatureExtractor:
             for pictures, w in zip(picture_distances(drawn, self._raw, self._mask), w_norm, strict=True)
         ]
 
-    def locate(self, x_norm: Tensor) -> list[dict[str, float]]:
-        """Return the local features (`pipeline.local_features`) of each of K pictures (K, 3, H, W)."""
+    def locate(self, x_norm: Tensor, maps: Tensor | None = None) -> list[dict[str, float]]:
+        """Return the local features (`pipeline.local_features`) of each of K pictures (K, 3, H, W).
+
+        maps: their `maps`, where the caller has them already.
+        """
         drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
-        maps = self._metric.map(self._metric.features(drawn), self._raw_features, FEATURE_SIDE)
-        return local_features(maps, self._raw, drawn, self._mask)
+        return local_features(self.maps(x_norm) if maps is None else maps, self._raw, drawn, self._mask)
+
+    def maps(self, x_norm: Tensor) -> Tensor:
+        """Return the local LPIPS of each of K pictures (K, 3, H, W), (K, 1, FEATURE_SIDE, FEATURE_SIDE)."""
+        drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
+        return self._metric.map(self._metric.features(drawn), self._raw_features, FEATURE_SIDE)
+
+    @property
+    def mask(self) -> Tensor:
+        """The mask at the features' side, (1, 1, FEATURE_SIDE, FEATURE_SIDE) in [0, 1]."""
+        return self._mask
 
 
 def _latent(w: Tensor) -> NDArray[np.float64]:

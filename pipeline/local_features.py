@@ -32,10 +32,10 @@ def local_features(perceptual: Tensor, raw: Tensor, drawn: Tensor, mask: Tensor)
     """
     inside = mask[0, 0] > 0.5
     both = inside & inside.flip(-1)
-    local = _smooth(perceptual)[:, 0]
+    local = smoothed(perceptual)[:, 0]
     shift = _opponent(raw) - _opponent(drawn)
     shift = shift - shift[..., inside].mean(-1)[..., None, None]
-    colour = _smooth(shift * mask).square().sum(1).sqrt()
+    colour = smoothed(shift * mask).square().sum(1).sqrt()
     features = []
     for map_, deviation in zip(local, colour, strict=True):
         values = map_[inside]
@@ -51,7 +51,8 @@ def local_features(perceptual: Tensor, raw: Tensor, drawn: Tensor, mask: Tensor)
     return features
 
 
-def _smooth(maps: Tensor) -> Tensor:
+def smoothed(maps: Tensor) -> Tensor:
+    """Return maps (N, C, S, S), each pixel the mean of the `_SMOOTHING` px square around it in the frame."""
     return functional.avg_pool2d(maps, _SMOOTHING, stride=1, padding=_SMOOTHING // 2, count_include_pad=False)
 
 

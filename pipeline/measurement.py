@@ -15,6 +15,7 @@ from torch import Tensor
 from models.generator import Generator
 from models.lpips import Lpips
 from pipeline.alignment import Alignment, align, find_alignment
+from pipeline.anomaly_map import anomaly_map
 from pipeline.descent import Progress
 from pipeline.drawn_face import drawn_face
 from pipeline.face import FaceFinder
@@ -74,13 +75,15 @@ class Measurement:
     """How far a face is from its normalized version.
 
     features, local_features, further_features: one for each of the K candidates. normalized: the nearest
-    candidate's picture, uint8 RGB at the generator's resolution.
+    candidate's picture, uint8 RGB at the generator's resolution. anomaly_map: where it deviates, float32
+    (`FEATURE_SIDE`, `FEATURE_SIDE`), 0 off the mask (`pipeline.anomaly_map`).
     """
 
     features: list[Features]
     local_features: list[dict[str, float]]
     further_features: list[dict[str, float]]
     normalized: NDArray[np.uint8]
+    anomaly_map: NDArray[np.float32]
 
 
 class FaceMeasurer:
@@ -150,14 +153,15 @@ class FaceMeasurer:
     def _measured(self, x_raw: Tensor, mask: Tensor, latents: Latents) -> Measurement:
         generator = self._generator
         extractor = FeatureExtractor(self._metric, x_raw, mask, generator.covariance)
-        features, local, further = [], [], []
+        features, local, further, maps = [], [], [], []
         # On a CPU one picture at a time: the full network's activations for K of them would take gigabytes.
         together = len(latents.w_norm) if generator.device.type == "cuda" else 1
         for w_norm in torch.split(latents.w_norm, together):
             x_norm = drawn_face(generator, w_norm, mask, FEATURE_SIDE)
             features += extractor.compare(x_norm, latents.w_raw, w_norm)
-            local += extractor.locate(x_norm)
+            maps.append(extractor.maps(x_norm))
+            local += extractor.locate(x_norm, maps[-1])
             further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
         nearest = int(np.argmin([f.d_xperc for f in features]))
         best = to_picture(generator.network.synthesis(latents.w_norm[nearest, None])[0])
-        return Measurement(features, local, further, best)
+        return Measurement(features, local, further, best, anomaly_map(torch.cat(maps), extractor.mask))

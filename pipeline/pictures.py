@@ -1,4 +1,4 @@
-"""The pictures that go with a score: aligned, masked, normalized, difference."""
+"""The pictures that go with a score: aligned, masked, normalized, difference, anomaly."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.anomaly_picture import anomaly_picture
+from pipeline.face_regions import region_labels
 from pipeline.measurement import AlignedFace
 from pipeline.result import FaceImages
 
 
-def face_images(face: AlignedFace, normalized: NDArray[np.uint8]) -> FaceImages:
-    """Return the pictures of a face and of its normalized version, uint8 (H, W, 3) of any side."""
+def face_images(
+    face: AlignedFace, normalized: NDArray[np.uint8], anomaly_map: NDArray[np.float32] | None = None
+) -> FaceImages:
+    """Return the pictures of a face and of its normalized version, uint8 (H, W, 3) of any side.
+
+    anomaly_map: (S, S) of any side (`pipeline.anomaly_map`); without it there is no picture of it.
+    """
     side = face.picture.shape[0]
     if normalized.shape[0] != side:
         normalized = np.asarray(
@@ -22,9 +29,13 @@ def face_images(face: AlignedFace, normalized: NDArray[np.uint8]) -> FaceImages:
     difference = np.abs(face.picture.astype(np.int16) - normalized.astype(np.int16)).max(2)
     smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), 6)
     heat = cv2.applyColorMap(np.clip(smooth * 3, 0, 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[:, :, ::-1]
+    anomaly = None
+    if anomaly_map is not None:
+        anomaly = anomaly_picture(anomaly_map, region_labels(face.landmarks, side), face.mask)
     return FaceImages(
         aligned=face.picture,
         masked=np.where(inside, face.picture, grey),
         normalized=normalized,
         difference=np.ascontiguousarray(np.where(inside, heat, grey), dtype=np.uint8),
+        anomaly=anomaly,
     )

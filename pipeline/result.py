@@ -128,7 +128,8 @@ class Score:
     photograph's size in pixels. seconds: wall-clock seconds by stage. local_features: the features beyond
     the paper's five, by name (`pipeline.local_features`). further_features: the paper's others, by name
     (`FURTHER_FEATURES`); empty in records from before they were kept, and without d_wmahalanobis where the
-    generator has no covariance.
+    generator has no covariance. region_shares: each region's share of the deviation, the greatest first
+    (`pipeline.region_shares`); empty in records from before they were kept.
     """
 
     value: float
@@ -141,6 +142,7 @@ class Score:
     seconds: Mapping[str, float]
     local_features: Mapping[str, float] = field(default_factory=dict)
     further_features: Mapping[str, float] = field(default_factory=dict)
+    region_shares: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raise ValueError for values outside their ranges."""
@@ -156,6 +158,10 @@ class Score:
             if not math.isfinite(value):
                 raise ValueError(f"feature {name} is {value}; features must be finite")
         object.__setattr__(self, "further_features", MappingProxyType(dict(self.further_features)))
+        for name, value in self.region_shares.items():
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"the share of region {name} is {value}; it must be in 0 to 1")
+        object.__setattr__(self, "region_shares", MappingProxyType(dict(self.region_shares)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +185,15 @@ class FaceImages:
 
     aligned: the photograph in the generator's frame. masked: the same with everything outside the face
     mask set to mid-grey. normalized: x_norm of the best candidate. difference: heat picture of the
-    absolute difference inside the mask.
+    absolute difference inside the mask. anomaly: heat picture of the local perceptual difference, with the
+    regions' borders and a colour bar (`pipeline.anomaly_picture`); None where there is no map.
     """
 
     aligned: NDArray[np.uint8]
     masked: NDArray[np.uint8]
     normalized: NDArray[np.uint8]
     difference: NDArray[np.uint8]
+    anomaly: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,5 +213,6 @@ def plain(value: Score | Rejection) -> dict[str, object]:
         result["features"] = asdict(value.features)
         result["local_features"] = dict(value.local_features)
         result["further_features"] = dict(value.further_features)
+        result["region_shares"] = dict(value.region_shares)
         result["outline"] = [list(point) for point in value.outline]
     return result

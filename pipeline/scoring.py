@@ -24,6 +24,7 @@ from pipeline.newton_normalization import StepEngine
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
 from pipeline.profile import Profile
+from pipeline.region_shares import RegionBaseline, shares_of_face
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import FURTHER_FEATURES, Features, Provenance, Rejection, Score, Scored
 from pipeline.similarity import PERCEPTUAL_TRUNKS
@@ -66,6 +67,7 @@ class PhotographScorer:
         self.generator, self.metric = generator, metric
         self.measurer = FaceMeasurer(generator, metric, faces, profile, seed, similarity_metric, engine)
         self._regressor = regressor
+        self._region_baseline = RegionBaseline.of_card(generator.card)
         self.provenance = Provenance(
             generator=generator.name,
             generator_sha256=generator.sha256,
@@ -156,8 +158,9 @@ class PhotographScorer:
             seconds=watch.seconds,
             local_features=local,
             further_features=further,
+            region_shares=shares_of_face(found.anomaly_map, face.landmarks, self._region_baseline),
         )
-        return Scored(score, face_images(face, found.normalized))
+        return Scored(score, face_images(face, found.normalized, found.anomaly_map))
 
     def _rejected(self, error: UnscorablePhotographError, watch: Stopwatch) -> Rejection:
         found = error.rejection

@@ -71,6 +71,7 @@ def result_of(row: Scoring) -> Score | Rejection:
             seconds=stored["seconds"],
             local_features=stored.get("local_features", {}),
             further_features=stored.get("further_features", {}),
+            region_shares=stored.get("region_shares", {}),
         )
     return Rejection(
         reason=RejectionReason(stored["reason"]),

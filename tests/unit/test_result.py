@@ -90,6 +90,8 @@ def score(**changes: object) -> Score:
         ({"outline": ((1.0, 1.0), (5.0, 1.0), (5.0, 5.0), (2.0, 1.0))}, "outline"),
         ({"outline": ()}, "outline"),
         ({"further_features": {"d_wcosine": float("nan")}}, "d_wcosine"),
+        ({"region_shares": {"nose": 1.2}}, "nose"),
+        ({"region_shares": {"nose": float("nan")}}, "nose"),
     ],
 )
 def test_impossible_scores_are_refused(changes: dict[str, object], message: str) -> None:
@@ -111,6 +113,17 @@ def test_score_and_rejection_become_plain_json() -> None:
         "provenance": None,
         "seconds": {},
     }
+
+
+def test_shares_of_regions_are_frozen_and_kept_in_order() -> None:
+    shares = {"nose": 0.75, "brows": 0.25}
+    found = score(region_shares=shares)
+    shares["nose"] = 0.0
+    assert list(found.region_shares.items()) == [("nose", 0.75), ("brows", 0.25)]
+    with pytest.raises(TypeError):
+        found.region_shares["nose"] = 0.5  # type: ignore[index]
+    assert json.loads(json.dumps(plain(found)))["region_shares"] == {"nose": 0.75, "brows": 0.25}
+    assert score().region_shares == {}
 
 
 def test_features_keep_their_order() -> None:

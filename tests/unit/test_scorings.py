@@ -30,6 +30,7 @@ REJECTION = Rejection(RejectionReason.NO_FACE, "no face was found", 10, 20, PROV
     [
         SCORE,
         replace(SCORE, local_features={"l_p99": 0.5}, further_features={"d_xmae": 0.125, "d_wcosine": 0.5}),
+        replace(SCORE, region_shares={"nose": 0.75, "upper_lip": 0.25}),
         REJECTION,
         Rejection(RejectionReason.UNREADABLE_PIXELS, "cannot be decoded"),
     ],
@@ -67,5 +68,6 @@ def test_a_record_from_before_the_further_features_is_read(tmp_path: Path) -> No
     with sessions.begin() as session:
         photograph = add_photograph(session, "1.1")
         row = add_scoring(session, photograph, provenance=PROVENANCE, result=SCORE, created_at=NOON)
-        row.result = {k: v for k, v in row.result.items() if k not in ("further_features", "local_features")}
+        later = ("further_features", "local_features", "region_shares")
+        row.result = {k: v for k, v in row.result.items() if k not in later}
         assert result_of(row) == SCORE
