@@ -123,7 +123,7 @@ class Lpips(nn.Module):
 
     @staticmethod
     def map(a: Sequence[Tensor], b: Sequence[Tensor], size: int) -> Tensor:
-        """Return the local distance (N, 1, size, size): squared differences of every tap, added."""
+        """Return the local distance (N, 1, size, size): squared differences of every tap given, added."""
         maps = [
             functional.interpolate((fa - fb).square().sum(1, keepdim=True), (size, size), mode="bilinear")
             for fa, fb in zip(a, b, strict=True)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-HIGHEST = 0.2
+HIGHEST = 0.12
 """What the top of the colour bar stands for, in units of the map (local LPIPS); more looks the same.
 
 The scale is fixed, so that pictures can be compared.

@@ -26,6 +26,9 @@ from pipeline.result import FURTHER_FEATURES, Features
 FEATURE_SIDE = 256
 """Side, in pixels, of the pictures that are compared."""
 
+FINE_TAPS = 2
+"""The taps that say where: AlexNet's first two, 4 and 8 px apart. The later ones blur over regions."""
+
 
 class FeatureExtractor:
     """Compares one photograph with any number of normalized pictures; its own features are computed once."""
@@ -83,15 +86,22 @@ class FeatureExtractor:
     def locate(self, x_norm: Tensor, maps: Tensor | None = None) -> list[dict[str, float]]:
         """Return the local features (`pipeline.local_features`) of each of K pictures (K, 3, H, W).
 
-        maps: their `maps`, where the caller has them already.
+        maps: the first of their `maps`, where the caller has them already.
         """
         drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
-        return local_features(self.maps(x_norm) if maps is None else maps, self._raw, drawn, self._mask)
+        return local_features(self.maps(x_norm)[0] if maps is None else maps, self._raw, drawn, self._mask)
 
-    def maps(self, x_norm: Tensor) -> Tensor:
-        """Return the local LPIPS of each of K pictures (K, 3, H, W), (K, 1, FEATURE_SIDE, FEATURE_SIDE)."""
-        drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
-        return self._metric.map(self._metric.features(drawn), self._raw_features, FEATURE_SIDE)
+    def maps(self, x_norm: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the local LPIPS of each of K pictures (K, 3, H, W): of all taps, and of the finest alone.
+
+        Both are (K, 1, FEATURE_SIDE, FEATURE_SIDE). The second adds the first `FINE_TAPS` taps.
+        """
+        drawn = self._metric.features(resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask)
+        whole, fine = (
+            self._metric.map(drawn[:taps], self._raw_features[:taps], FEATURE_SIDE)
+            for taps in (None, FINE_TAPS)
+        )
+        return whole, fine
 
     @property
     def mask(self) -> Tensor:

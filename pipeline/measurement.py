@@ -159,8 +159,9 @@ class FaceMeasurer:
         for w_norm in torch.split(latents.w_norm, together):
             x_norm = drawn_face(generator, w_norm, mask, FEATURE_SIDE)
             features += extractor.compare(x_norm, latents.w_raw, w_norm)
-            maps.append(extractor.maps(x_norm))
-            local += extractor.locate(x_norm, maps[-1])
+            whole, fine = extractor.maps(x_norm)
+            local += extractor.locate(x_norm, whole)
+            maps.append(fine)
             further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
         nearest = int(np.argmin([f.d_xperc for f in features]))
         best = to_picture(generator.network.synthesis(latents.w_norm[nearest, None])[0])

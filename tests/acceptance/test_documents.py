@@ -74,7 +74,8 @@ def test_the_readme_shows_how_to_score_and_what_comes_of_it(
     (command,) = (line for line in lines if "--output-dir" in line)
     assert _run(command.removeprefix("$ "), workplace, environment).returncode == 0
     found = sorted(path.name for path in (workplace / "pictures").iterdir())
-    assert found == [f"photo-{kind}.png" for kind in ("aligned", "difference", "masked", "normalized")]
+    kinds = ("aligned", "anomaly", "difference", "masked", "normalized")
+    assert found == [f"photo-{kind}.png" for kind in kinds]
 
 
 def test_every_other_command_and_option_exists() -> None:

@@ -1,6 +1,7 @@
 """Photograph in, score or reason out, on the tiny generator: quick, and the score means nothing."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 
-from dicom_node.score_output import ScoredFile, as_json
+from dicom_node.score_output import ScoredFile, as_json, as_table
 from models.cache import cached_path
 from models.catalog import LPIPS_TRUNKS
 from models.generator_card import GeneratorError
 from models.regressor import Regressor, RegressorError, load_regressor
+from pipeline.face_regions import REGIONS
 from pipeline.features import FeatureExtractor, to_tensor
 from pipeline.measurement import FaceMeasurer, Stopwatch
 from pipeline.profile import Profile
@@ -84,6 +87,20 @@ def test_all_sixteen_features_are_kept_and_told(scored: Scored) -> None:
     assert told["further_features"] == dict(score.further_features)
 
 
+def test_shares_of_the_regions_are_kept_and_told(scored: Scored) -> None:
+    shares = scored.score.region_shares
+    assert set(shares) == set(REGIONS)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    files = [ScoredFile(Path("face.png"), scored.score)]
+    assert as_json(files[0], scored.score.provenance)["region_shares"] == dict(shares)
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(as_table(files, scored.score.provenance))
+    first, *_, last = shares
+    assert f"{first.replace('_', ' ')} {100 * shares[first]:.0f}" in shown.getvalue()
+    assert last.replace("_", " ") not in shown.getvalue()
+
+
 def test_regressor_may_ask_for_any_of_the_sixteen(photograph: NDArray[np.uint8]) -> None:
     line = replace(regressor(), features=("d_wmahalanobis",), mean=np.array([5.0]), scale=np.array([2.0]))
     generator = tiny_generator()
@@ -100,7 +117,8 @@ def test_regressor_may_ask_for_any_of_the_sixteen(photograph: NDArray[np.uint8])
 
 def test_pictures_show_the_same_face_in_one_frame(scored: Scored) -> None:
     images = scored.images
-    for picture in (images.aligned, images.masked, images.normalized, images.difference):
+    assert images.anomaly is not None
+    for picture in (images.aligned, images.masked, images.normalized, images.difference, images.anomaly):
         assert picture.shape == (1024, 1024, 3)
         assert picture.dtype == np.uint8
     inside = (images.masked != 127).any(2)
