@@ -1,7 +1,9 @@
 """Brings a face into the generator's frame: centre, rotate and scale by the eyes and the mouth.
 
 The crop is FFHQ's (Karras et al., CVPR 2019, appendix A): its centre and size follow from the vectors
-between the eyes and from the eyes to the mouth, so that photographs and generated faces coincide.
+between the eyes and from the eyes to the mouth, so that photographs and generated faces coincide. An eye or a
+mouth that does not go with the rest of the face stands where the rest lets it be expected
+(`pipeline.face_shape`), so that an anomaly does not tilt the frame.
 """
 
 from __future__ import annotations
@@ -12,11 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.face_shape import steady_anchors
+
 ALIGNED_SIDE = 1024
 """Side of the aligned frame in pixels (the paper's 1024x1024x3)."""
-
-_LEFT_EYE, _RIGHT_EYE = slice(36, 42), slice(42, 48)
-_MOUTH_CORNERS = (48, 54)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,10 @@ def find_alignment(landmarks: NDArray[np.float64]) -> Alignment:
 
     Raises ValueError where eyes and mouth coincide, so that no frame can be laid.
     """
-    left, right = landmarks[_LEFT_EYE].mean(0), landmarks[_RIGHT_EYE].mean(0)
+    left, right, mouth = steady_anchors(landmarks)
     eyes = (left + right) / 2
     eye_to_eye = right - left
-    eye_to_mouth = landmarks[list(_MOUTH_CORNERS)].mean(0) - eyes
+    eye_to_mouth = mouth - eyes
     x_axis = eye_to_eye - np.array([-eye_to_mouth[1], eye_to_mouth[0]])
     length = np.hypot(*x_axis)
     if not length > 0:

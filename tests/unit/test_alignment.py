@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.alignment import ALIGNED_SIDE, align, find_alignment
 from tests.faces import generated_face
-from tests.landmarks import scattered_landmarks
+from tests.landmarks import scattered_landmarks, usual_landmarks
 from tests.real_weights import face_finder
 
 seeds = st.integers(0, 2**32 - 1)
@@ -61,7 +61,7 @@ def test_alignment_keeps_angles_and_handedness(seed: int) -> None:
 
 
 def test_eyes_come_to_lie_level_and_in_the_middle() -> None:
-    landmarks = moved(symmetric_landmarks(), similarity(1.7, 25, (400, 90)))
+    landmarks = moved(usual_landmarks(), similarity(1.7, 25, (400, 90)))
     aligned = find_alignment(landmarks).to_aligned(landmarks)
     left, right = aligned[36:42].mean(0), aligned[42:48].mean(0)
     assert left[1] == pytest.approx(right[1])
@@ -73,13 +73,6 @@ def test_eyes_come_to_lie_level_and_in_the_middle() -> None:
     half = max(2 * (right[0] - left[0]), 1.8 * (mouth[1] - left[1]))
     assert half == pytest.approx(ALIGNED_SIDE / 2)
     assert left[1] + 0.1 * (mouth[1] - left[1]) == pytest.approx((ALIGNED_SIDE - 1) / 2)
-
-
-def symmetric_landmarks() -> NDArray[np.float64]:
-    points = np.full((68, 2), (250.0, 250.0))
-    points[36:42], points[42:48] = (190, 230), (310, 230)
-    points[48], points[54] = (200, 350), (300, 350)
-    return points
 
 
 def test_coinciding_landmarks_are_refused() -> None:

@@ -84,9 +84,9 @@ def test_24_megapixels_are_searched_on_a_reduced_picture_and_give_the_same_face(
     alignment = find_alignment(expected)
     in_small = (found.landmarks + 0.5) * 1024 / 4900 - 0.5
     moved = alignment.to_aligned(in_small) - alignment.to_aligned(expected)
-    # dlib's model answers to the slightest change of the pixels: on 22 photographs that were enlarged to 24
-    # megapixels its points move by 2.7 px of the frame in the mean, as much when it sees all pixels.
-    assert np.linalg.norm(moved, axis=1).mean() < 5
+    # One fit answers to the slightest change of the pixels: by 2.7 px of the frame between two sizes of a
+    # photograph, in the mean over ten; the mean of 27 fits by 0.8.
+    assert np.linalg.norm(moved, axis=1).mean() < 1.8
 
 
 def test_landmarks_lie_on_the_face_in_a_corner() -> None:
