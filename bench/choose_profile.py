@@ -36,11 +36,12 @@ from pipeline.capture_variation import vary_capture
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_tensor
 from pipeline.generated_face import generated_face
-from pipeline.measurement import FaceMeasurer, Stopwatch
+from pipeline.measurement import FaceMeasurer
 from pipeline.normalization import normalize
 from pipeline.objective import resized
 from pipeline.photograph import read_photograph
 from pipeline.profile import Profile
+from pipeline.stopwatch import Stopwatch
 
 CENTRE = Profile(
     steps=15,

@@ -37,11 +37,14 @@ from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face import load_face_finder
 from pipeline.features import FeatureExtractor, mean_by_name, mean_features, to_tensor
 from pipeline.latents import Latents
-from pipeline.measurement import AlignedFace, FaceMeasurer, Stopwatch
+from pipeline.learned_features import learned_features
+from pipeline.locating import AlignedFace
+from pipeline.measurement import FaceMeasurer
 from pipeline.normalization import normalize
 from pipeline.objective import Objective
 from pipeline.photograph import read_photograph
 from pipeline.profile import Profile
+from pipeline.stopwatch import Stopwatch
 
 _SEVERITIES = (0.0, 0.6, 0.0, 1.0)
 
@@ -168,7 +171,12 @@ def figures(bench: Bench, face: AlignedFace, path: Path) -> dict[str, float]:
         x_norm = generator.network.synthesis(w_norm)
         features += extractor.compare(x_norm, latents.w_raw, w_norm)
         further = extractor.compare_further(x_norm, latents.w_raw, w_norm)
-        by_name += [{**a, **b} for a, b in zip(extractor.locate(x_norm), further, strict=True)]
+        learned = [{}]
+        if generator.anomaly_network is not None:
+            answer = extractor.judged(generator.anomaly_network.network, x_norm)
+            learned = learned_features(answer, extractor.cells)
+        located = zip(extractor.locate(x_norm), further, learned, strict=True)
+        by_name += [{**a, **b, **c} for a, b, c in located]
         similarity.append(float(objective.terms(w_norm)[0]))
     averageness = float(objective.terms(latents.w_norm[:1])[1])
     mean = {**mean_features(features).as_dict(), **mean_by_name(by_name)}
@@ -196,7 +204,7 @@ def compared(rows: list[dict[str, dict[str, float]]], reference: str, against: s
         ratio = column(against, key).mean() / column(reference, key).mean()
         record[f"{key}_ratio"] = round(float(ratio), 4)
     for key in rows[0][reference]:
-        if key[:2] in ("d_", "l_", "c_") or key == "score":
+        if key[:2] in ("d_", "l_", "c_", "n_") or key == "score":
             a, b = column(against, key), column(reference, key)
             if len(rows) > 2:
                 record[f"{key}_r"] = round(float(pearsonr(a, b).statistic), 4)

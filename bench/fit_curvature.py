@@ -24,9 +24,10 @@ from models.generator import Generator, choose_device, load_generator
 from models.lpips import Lpips, load_metric
 from pipeline.face import load_face_finder
 from pipeline.generated_face import generated_face
-from pipeline.measurement import FaceMeasurer, Stopwatch
+from pipeline.measurement import FaceMeasurer
 from pipeline.objective import Objective
 from pipeline.profile import Profile
+from pipeline.stopwatch import Stopwatch
 
 _ROWS = 6
 _LEAST_TRUNCATION, _GREATEST_TRUNCATION = 0.2, 0.9

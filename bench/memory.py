@@ -31,11 +31,12 @@ from models.catalog import GENERATOR
 from models.generator import choose_device, load_generator
 from models.lpips import load_metric
 from pipeline.face import load_face_finder
-from pipeline.measurement import FaceMeasurer, Stopwatch
+from pipeline.measurement import FaceMeasurer
 from pipeline.photograph import read_photograph
 from pipeline.profile import Profile
 from pipeline.result import Rejection, Scored
 from pipeline.scoring import PhotographScorer, build_scorer
+from pipeline.stopwatch import Stopwatch
 from reports.normalized_photograph import build_normalized_photograph
 from reports.reported_photograph import ReportedPhotograph
 from reports.structured_report import build_structured_report

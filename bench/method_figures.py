@@ -24,8 +24,9 @@ from models.lpips import load_metric
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face import load_face_finder
 from pipeline.generated_face import generated_face
-from pipeline.measurement import FaceMeasurer, Stopwatch
+from pipeline.measurement import FaceMeasurer
 from pipeline.profile import Profile
+from pipeline.stopwatch import Stopwatch
 
 _TRUNCATION, _SEVERITY = 0.7, 1.0
 

@@ -41,10 +41,11 @@ from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.capture_variation import vary_capture
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.generated_face import generated_face
-from pipeline.measurement import FaceMeasurer, Stopwatch
+from pipeline.measurement import FaceMeasurer
 from pipeline.photograph import read_photograph
 from pipeline.profile import MOST_CANDIDATES, Profile
 from pipeline.rejection import UnscorablePhotographError
+from pipeline.stopwatch import Stopwatch
 
 _TRUNCATION, _SEVERITY, _VARIATION = 0.85, 0.9, 0.5
 Row = Mapping[str, Any]

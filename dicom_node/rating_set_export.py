@@ -26,11 +26,11 @@ from dicom_node.calibration_run import Measuring, Steps
 from dicom_node.rating_set_files import SetFolders, SetPhotograph
 from dicom_node.rating_sheet import write_sheets
 from pipeline.generated_face import generated_face
-from pipeline.measurement import Stopwatch
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
 from pipeline.ratings import GROUPS, PERSON
 from pipeline.rejection import UnscorablePhotographError
+from pipeline.stopwatch import Stopwatch
 
 KEY_COLUMNS = ("picture", "kind", "photograph", PERSON, *GROUPS)
 RAW, NORMALIZED, RANDOM = "raw", "normalized", "random"

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
+from models.anomaly_network import AnomalyNetworkError, LoadedAnomalyNetwork, load_anomaly_network
 from models.cache import cache_folder, cached_path
 from models.catalog import GENERATOR
 from models.face_network import FaceNetwork
@@ -31,7 +32,8 @@ class Generator:
     encoder: photograph to latent, where one was fitted. curvature: (w_dim, w_dim), half the mean second
     derivative of the masked LPIPS by w (`bench.fit_curvature`), where it was measured. sha256: over every
     byte that all this was built from. covariance: of w, where it was estimated; no picture depends on it, and
-    the sha256 leaves it out.
+    the sha256 leaves it out. anomaly_network: says where a face is anomalous, where one was trained; left out
+    likewise.
     """
 
     card: GeneratorCard
@@ -45,6 +47,7 @@ class Generator:
     sha256: str
     folder: Path
     covariance: LatentCovariance | None = None
+    anomaly_network: LoadedAnomalyNetwork | None = None
 
     @property
     def name(self) -> str:
@@ -104,8 +107,13 @@ def load_generator(name: str, device: torch.device) -> Generator:
         tensors, GeneratorCard.parse(card.read_text("utf-8")), digest.hexdigest(), folder, device
     )
     try:
-        return replace(generator, covariance=load_covariance(covariance_path(parts[-1])))
-    except CovarianceError as error:
+        judge = parts[-1].with_name(f"{parts[-1].stem}-anomaly.safetensors")
+        return replace(
+            generator,
+            covariance=load_covariance(covariance_path(parts[-1])),
+            anomaly_network=load_anomaly_network(judge, device) if judge.is_file() else None,
+        )
+    except (CovarianceError, AnomalyNetworkError) as error:
         raise GeneratorError(f"scoring.generator: {error}") from error
 
 

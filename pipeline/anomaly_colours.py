@@ -75,24 +75,24 @@ def haemangioma(face: Picture, anatomy: Anatomy, severity: float, rng: np.random
 def scar(face: Picture, anatomy: Anatomy, severity: float, rng: np.random.Generator) -> Picture:
     """Draw a pale, slightly raised line across the skin, which is drawn together along it."""
     unit, shape = anatomy.unit, face.shape[:2]
-    middle, angle, length = _place(anatomy, rng), rng.uniform(0, np.pi), rng.uniform(0.5, 1.0) * unit
-    width, curve = rng.uniform(0.025, 0.05) * unit, rng.uniform(-0.15, 0.15) * unit
+    middle, angle, length = _place(anatomy, rng), rng.uniform(0, np.pi), rng.uniform(0.7, 1.2) * unit
+    width, curve = rng.uniform(0.045, 0.08) * unit, rng.uniform(-0.15, 0.15) * unit
     along = np.array((np.cos(angle), np.sin(angle)))
     across = np.array((-along[1], along[0]))
     t = np.linspace(-0.5, 0.5, 14)
     wobble = np.convolve(rng.normal(0, 0.02, 16) * unit, (0.25, 0.5, 0.25), mode="valid")
     path: Points = middle + length * t[:, None] * along + ((1 - 4 * t**2) * curve + wobble)[:, None] * across
-    red, texture = rng.uniform(6, 16), noise(shape, 80, rng)
+    red, texture = rng.uniform(10, 20), noise(shape, 80, rng)
     reach = 0.32 * unit
     drawn_in = [
-        Bump((float(p[0]), float(p[1])), (0, 0), (reach, reach), -0.14 * severity) for p in path[2:-2:3]
+        Bump((float(p[0]), float(p[1])), (0, 0), (reach, reach), -0.22 * severity) for p in path[2:-2:3]
     ]
     face = warped(face, drawn_in)
     skin = skin_mask(shape, anatomy)
     line = line_mask(shape, path, width) * skin
     halo = line_mask(shape, path, 2.6 * width) * skin
-    face = tinted(face, halo * np.float32(severity), lightness=0.93, a=red, b=1, texture=texture)
-    face = tinted(face, line * np.float32(severity), lightness=1.16, a=-2, b=-4, texture=texture)
+    face = tinted(face, halo * np.float32(severity), lightness=0.88, a=red, b=1, texture=texture)
+    face = tinted(face, line * np.float32(severity), lightness=1.3, a=-4, b=-7, texture=texture)
     return relief(face, (line * 0.35 * width * severity).astype(np.float32), (0.4, -0.9), gain=0.22)
 
 

@@ -24,7 +24,7 @@ def sides(anatomy: Anatomy, rng: np.random.Generator, both: float = 0.2) -> list
 def cleft_lip(face: Picture, anatomy: Anatomy, severity: float, rng: np.random.Generator) -> Picture:
     """Pull the upper lip up to the nostril, flatten the nostril, leave a scar between them."""
     unit = anatomy.unit
-    lift, spread, gap = rng.uniform(0.13, 0.19), rng.uniform(0.03, 0.09), max(0.0, rng.uniform(-0.6, 1.0))
+    lift, spread, gap = rng.uniform(0.17, 0.23), rng.uniform(0.05, 0.11), max(0.0, rng.uniform(-0.6, 1.0))
     for half in sides(anatomy, rng):
         peak = 0.7 * half.lip_peak + 0.3 * half.lip_inner
         bend = rng.uniform(-0.04, 0.04, 5) * unit
@@ -53,14 +53,14 @@ def cleft_lip(face: Picture, anatomy: Anatomy, severity: float, rng: np.random.G
 def nose_deviation(face: Picture, anatomy: Anatomy, severity: float, rng: np.random.Generator) -> Picture:
     """Push the nose sideways: the tip most, the bridge less or the other way."""
     unit = anatomy.unit
-    aside = rng.choice((-1, 1)) * rng.uniform(0.16, 0.23) * unit * severity
+    aside = rng.choice((-1, 1)) * rng.uniform(0.24, 0.31) * unit * severity
     bridge = rng.uniform(-0.3, 0.6) * aside
     tip, middle = anatomy.points[30], anatomy.points[28]
     return warped(
         face,
         [
-            _bump(_moved(tip, aside, 0.05 * unit), (aside, 0), (0.5 * unit, 0.42 * unit)),
-            _bump(_moved(middle, bridge, 0), (bridge, 0), (0.32 * unit, 0.4 * unit)),
+            _bump(_moved(tip, aside, 0.05 * unit), (aside, 0), (0.6 * unit, 0.46 * unit)),
+            _bump(_moved(middle, bridge, 0), (bridge, 0), (0.36 * unit, 0.4 * unit)),
         ],
     )
 
@@ -68,7 +68,7 @@ def nose_deviation(face: Picture, anatomy: Anatomy, severity: float, rng: np.ran
 def mouth_droop(face: Picture, anatomy: Anatomy, severity: float, rng: np.random.Generator) -> Picture:
     """Let a corner of the mouth hang, as in a facial palsy; the lower lid follows a little."""
     unit = anatomy.unit
-    down, inward, lid = rng.uniform(0.15, 0.22), rng.uniform(-0.04, 0.06), rng.uniform(0, 0.05)
+    down, inward, lid = rng.uniform(0.19, 0.25), rng.uniform(-0.04, 0.06), rng.uniform(0, 0.05)
     for half in sides(anatomy, rng, both=0.15):
         shift = (-half.outward * inward * unit * severity, down * unit * severity)
         low = _moved(half.lower_lid[1:3].mean(axis=0), 0, 0.03 * unit)
@@ -85,7 +85,7 @@ def mouth_droop(face: Picture, anatomy: Anatomy, severity: float, rng: np.random
 
 def eyelid_droop(face: Picture, anatomy: Anatomy, severity: float, rng: np.random.Generator) -> Picture:
     """Lower the upper lid over the eye. Its skin is stretched; the eye is covered, not squeezed."""
-    closing = rng.uniform(0.7, 0.95)
+    closing = rng.uniform(0.85, 1.0)
     for half in sides(anatomy, rng):
         face = _lid_lowered(face, half, anatomy.unit, severity * closing)
     return face
@@ -124,7 +124,7 @@ def _lid_lowered(face: Picture, half: Half, unit: float, fraction: float) -> Pic
 def eye_displaced(face: Picture, anatomy: Anatomy, severity: float, rng: np.random.Generator) -> Picture:
     """Move one eye, brow excepted, down or outward."""
     unit = anatomy.unit
-    amount, angle = rng.uniform(0.13, 0.19) * unit * severity, rng.uniform(-0.3, 1.57)
+    amount, angle = rng.uniform(0.18, 0.24) * unit * severity, rng.uniform(-0.3, 1.57)
     for half in sides(anatomy, rng, both=0.0):
         shift = (half.outward * amount * np.cos(angle), amount * np.sin(angle))
         face = warped(face, [_bump(half.eye + shift, shift, (0.46 * unit, 0.42 * unit))])
@@ -134,7 +134,7 @@ def eye_displaced(face: Picture, anatomy: Anatomy, severity: float, rng: np.rand
 def eyes_wide_set(face: Picture, anatomy: Anatomy, severity: float, rng: np.random.Generator) -> Picture:
     """Move both eyes outward and broaden the bridge of the nose: a symmetric anomaly."""
     unit = anatomy.unit
-    apart = rng.uniform(0.1, 0.15) * unit * severity
+    apart = rng.uniform(0.13, 0.18) * unit * severity
     bumps = [
         _bump(_moved(half.eye, half.outward * apart, 0), (half.outward * apart, 0), (0.46 * unit, 0.5 * unit))
         for half in (anatomy.left, anatomy.right)
@@ -167,7 +167,7 @@ def cheek_swelling(face: Picture, anatomy: Anatomy, severity: float, rng: np.ran
 def jaw_deviation(face: Picture, anatomy: Anatomy, severity: float, rng: np.random.Generator) -> Picture:
     """Push chin and lower jaw sideways, the mouth less."""
     unit = anatomy.unit
-    aside = rng.choice((-1, 1)) * rng.uniform(0.24, 0.34) * unit * severity
+    aside = rng.choice((-1, 1)) * rng.uniform(0.3, 0.4) * unit * severity
     mouth = anatomy.points[57]
     return warped(
         face,

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from models.generator import Generator
 from pipeline.objective import face_window, resized_to
+from pipeline.shared_objective import recurring_window
 
 
 @torch.no_grad()
@@ -24,6 +25,8 @@ def drawn_face(generator: Generator, w: Tensor, mask: Tensor, side: int) -> Tens
     if rest:
         return resized_to(network.synthesis(w).clamp(-1, 1), (side, side))
     window = face_window(functional.interpolate(mask[None, None], (side, side), mode="area")[0, 0])
+    if w.device.type == "cuda":  # where a shape that has not been seen before has to be prepared for
+        window = recurring_window(window)
     picture = w.new_zeros(len(w), 3, side, side)
     part = picture[..., window.rows, window.columns]
     drawn = network.synthesis(w, network.resolution, window.scaled(scale)).clamp(-1, 1)

@@ -15,6 +15,7 @@ from pytorch_msssim import ms_ssim
 from torch import Tensor
 from torch.nn import functional
 
+from models.anomaly_network import ANSWER_SIDE, AnomalyAnswer, AnomalyNetwork
 from models.latent_covariance import LatentCovariance
 from models.lpips import Lpips
 from pipeline.latent_distances import latent_distances
@@ -42,14 +43,22 @@ class FeatureExtractor:
         self._raw = resized(x_raw[None], FEATURE_SIDE) * self._mask
         self._raw_features = metric.features(self._raw)
         self._weights = metric.tap_weights(self._mask, self._raw_features)
+        self._last: tuple[Tensor, Tensor, tuple[Tensor, ...]] | None = None
+
+    def _seen(self, x_norm: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the pictures as they are compared, with their taps; those asked for last are kept."""
+        if self._last is None or self._last[0] is not x_norm:
+            drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
+            self._last = (x_norm, drawn, self._metric.features(drawn))
+        return self._last[1:]
 
     def compare(self, x_norm: Tensor, w_raw: Tensor, w_norm: Tensor) -> list[Features]:
         """Return the five features for each of K pictures.
 
         x_norm: (K, 3, H, W) in [-1, 1]; w_raw: (w_dim,); w_norm: (K, w_dim).
         """
-        drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
-        d_xperc = self._metric.distance(self._metric.features(drawn), self._raw_features, self._weights)
+        drawn, taps = self._seen(x_norm)
+        d_xperc = self._metric.distance(taps, self._raw_features, self._weights)
         similarity = ms_ssim(
             (drawn + 1) / 2, ((self._raw + 1) / 2).expand_as(drawn), data_range=1.0, size_average=False
         )
@@ -70,7 +79,7 @@ class FeatureExtractor:
 
         Shapes as in `compare`. Without a covariance there is no d_wmahalanobis.
         """
-        drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
+        drawn, _ = self._seen(x_norm)
         return [
             {name: found[name] for name in FURTHER_FEATURES if name in found}
             for found in self._distances(drawn, w_raw, w_norm)
@@ -88,7 +97,7 @@ class FeatureExtractor:
 
         maps: the first of their `maps`, where the caller has them already.
         """
-        drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
+        drawn, _ = self._seen(x_norm)
         return local_features(self.maps(x_norm)[0] if maps is None else maps, self._raw, drawn, self._mask)
 
     def maps(self, x_norm: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,12 +105,30 @@ class FeatureExtractor:
 
         Both are (K, 1, FEATURE_SIDE, FEATURE_SIDE). The second adds the first `FINE_TAPS` taps.
         """
-        drawn = self._metric.features(resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask)
+        _, drawn = self._seen(x_norm)
         whole, fine = (
             self._metric.map(drawn[:taps], self._raw_features[:taps], FEATURE_SIDE)
             for taps in (None, FINE_TAPS)
         )
         return whole, fine
+
+    def judged(self, network: AnomalyNetwork, x_norm: Tensor) -> AnomalyAnswer:
+        """Return what the anomaly network says of each of K pictures (K, 3, H, W)."""
+        drawn, taps = self._seen(x_norm)
+        count = len(drawn)
+        answer: AnomalyAnswer = network(
+            [tap.expand(count, -1, -1, -1) for tap in self._raw_features],
+            taps,
+            self._raw.expand(count, -1, -1, -1),
+            drawn,
+            self._mask.expand(count, -1, -1, -1),
+        )
+        return answer
+
+    @property
+    def cells(self) -> Tensor:
+        """The mask in the anomaly network's cells, (1, 1, ANSWER_SIDE, ANSWER_SIDE) in [0, 1]."""
+        return functional.adaptive_avg_pool2d(self._mask, ANSWER_SIDE)
 
     @property
     def mask(self) -> Tensor:

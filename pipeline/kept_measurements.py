@@ -14,9 +14,10 @@ from pathlib import Path
 
 from pipeline.descent import Progress
 from pipeline.features import mean_by_name, mean_features
-from pipeline.measurement import FaceMeasurer, Measurement, Stopwatch
+from pipeline.measurement import FaceMeasurer, Measurement
 from pipeline.photograph import read_photograph
 from pipeline.rejection import UnscorablePhotographError
+from pipeline.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True, slots=True)

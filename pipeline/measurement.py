@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,60 +12,19 @@ from torch import Tensor
 
 from models.generator import Generator
 from models.lpips import Lpips
-from pipeline.alignment import Alignment, align, find_alignment
-from pipeline.anomaly_map import anomaly_map
+from pipeline.anomaly_map import anomaly_map, judged_map
 from pipeline.descent import Progress
 from pipeline.drawn_face import drawn_face
 from pipeline.face import FaceFinder
 from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_picture, to_tensor
 from pipeline.latents import Latents
-from pipeline.mask import face_mask
+from pipeline.learned_features import learned_features
+from pipeline.locating import AlignedFace, locate_face
 from pipeline.newton_normalization import StepEngine
 from pipeline.normalization import normalize_batch
 from pipeline.profile import Profile
-from pipeline.rejection import UnscorablePhotographError
-from pipeline.result import Features, Rejection, RejectionReason
-
-Clock = Callable[[], float]
-
-
-class Stopwatch:
-    """Wall-clock seconds by stage."""
-
-    def __init__(self, clock: Clock = time.perf_counter) -> None:
-        self._clock = clock
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time spent inside to `name`."""
-        began = self._clock()
-        try:
-            yield
-        finally:
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + self._clock() - began, 4)
-
-
-@dataclass(frozen=True, slots=True)
-class AlignedFace:
-    """A face in the generator's frame.
-
-    picture: uint8 (1024, 1024, 3). landmarks: (68, 2) in that frame. mask: float32 (1024, 1024).
-    """
-
-    picture: NDArray[np.uint8]
-    landmarks: NDArray[np.float64]
-    mask: NDArray[np.float32]
-    alignment: Alignment
-
-
-def _alignment(landmarks: NDArray[np.float64], rgb: NDArray[np.uint8]) -> Alignment:
-    try:
-        return find_alignment(landmarks)
-    except ValueError as error:
-        rows, columns = rgb.shape[:2]
-        detail = "Eyes and mouth could not be told apart. Take the photograph upright, facing the camera."
-        raise UnscorablePhotographError(Rejection(RejectionReason.NO_FACE, detail, rows, columns)) from error
+from pipeline.result import Features
+from pipeline.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +33,7 @@ class Measurement:
 
     features, local_features, further_features: one for each of the K candidates. normalized: the nearest
     candidate's picture, uint8 RGB at the generator's resolution. anomaly_map: where it deviates, float32
-    (`FEATURE_SIDE`, `FEATURE_SIDE`), 0 off the mask (`pipeline.anomaly_map`).
+    (`FEATURE_SIDE`, `FEATURE_SIDE`), 0 off the mask (`pipeline.anomaly_map`). latents: of all candidates.
     """
 
     features: list[Features]
@@ -84,6 +41,7 @@ class Measurement:
     further_features: list[dict[str, float]]
     normalized: NDArray[np.uint8]
     anomaly_map: NDArray[np.float32]
+    latents: Latents
 
 
 class FaceMeasurer:
@@ -110,14 +68,7 @@ class FaceMeasurer:
 
     def locate(self, rgb: NDArray[np.uint8], watch: Stopwatch) -> AlignedFace:
         """Find and align the face; raises UnscorablePhotographError."""
-        with watch.stage("face"):
-            landmarks = self._faces.find(rgb).landmarks
-        with watch.stage("align"):
-            alignment = _alignment(landmarks, rgb)
-            aligned_landmarks = alignment.to_aligned(landmarks)
-            return AlignedFace(
-                align(rgb, alignment), aligned_landmarks, face_mask(aligned_landmarks), alignment
-            )
+        return locate_face(self._faces, rgb, watch)
 
     def measure(self, face: AlignedFace, watch: Stopwatch, progress: Progress | None = None) -> Measurement:
         """Normalize the face and measure every candidate."""
@@ -160,9 +111,17 @@ class FaceMeasurer:
             x_norm = drawn_face(generator, w_norm, mask, FEATURE_SIDE)
             features += extractor.compare(x_norm, latents.w_raw, w_norm)
             whole, fine = extractor.maps(x_norm)
-            local += extractor.locate(x_norm, whole)
-            maps.append(fine)
+            located = extractor.locate(x_norm, whole)
+            if generator.anomaly_network is None:
+                maps.append(fine)
+            else:
+                answer = extractor.judged(generator.anomaly_network.network, x_norm)
+                learned = learned_features(answer, extractor.cells)
+                located = [{**a, **b} for a, b in zip(located, learned, strict=True)]
+                maps.append(answer.map)
+            local += located
             further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
         nearest = int(np.argmin([f.d_xperc for f in features]))
         best = to_picture(generator.network.synthesis(latents.w_norm[nearest, None])[0])
-        return Measurement(features, local, further, best, anomaly_map(torch.cat(maps), extractor.mask))
+        shown = anomaly_map if generator.anomaly_network is None else judged_map
+        return Measurement(features, local, further, best, shown(torch.cat(maps), extractor.mask), latents)

@@ -13,10 +13,10 @@ import torch
 from pipeline.anchor_score import AnchorScorer
 from pipeline.detected_difference import PairSummary, detected_difference, summarised
 from pipeline.features import to_tensor
-from pipeline.measurement import Stopwatch
 from pipeline.photograph import read_photograph
 from pipeline.result import Rejection
 from pipeline.scoring import PhotographScorer
+from pipeline.stopwatch import Stopwatch
 
 METHODS = ("normalization", "anchors")
 """This method, by the face's own norm, and the baseline."""

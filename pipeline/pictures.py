@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.anomaly_picture import anomaly_picture
 from pipeline.face_regions import region_labels
-from pipeline.measurement import AlignedFace
+from pipeline.locating import AlignedFace
 from pipeline.result import FaceImages
 
 

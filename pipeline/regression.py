@@ -89,12 +89,16 @@ class FittedRegressor:
 
 
 def fit_regressor(
-    data: RatedFeatures, seed: int, trials: int = TRIALS, tried: Callable[[str], None] = lambda model: None
+    data: RatedFeatures,
+    seed: int,
+    trials: int = TRIALS,
+    tried: Callable[[str], None] = lambda model: None,
+    models: Sequence[str] = tuple(MODELS),
 ) -> FittedRegressor:
-    """Select features, search all six models and keep the one with the least cross-validated MAE.
+    """Select features, search the models and keep the one with the least cross-validated MAE.
 
-    trials: settings tried per model. tried: called with the model's name after each of them. Raises
-    TooFewPeopleError for fewer than `FEWEST_PEOPLE` people.
+    trials: settings tried per model. tried: called with the model's name after each of them. models: names
+    in `MODELS`, all six by default. Raises TooFewPeopleError for fewer than `FEWEST_PEOPLE` people.
     """
     held_out = hold_out(data.people, seed)
     train, test = np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -105,7 +109,8 @@ def fit_regressor(
     scale = np.where(scale > 0, scale, 1.0)
     x = (chosen - mean) / scale
     found: dict[str, tuple[Searched, list[Member], Array]] = {}
-    for name, model in MODELS.items():
+    for name in models:
+        model = MODELS[name]
         best = search(model, x[train], ratings, people, seed, trials, lambda name=name: tried(name))  # type: ignore[misc]
         members = list(model.fit(x[train], ratings, best.hyperparameters, seed))
         answers = np.clip(mean_answer(members, x[test]), LOWEST, HIGHEST)

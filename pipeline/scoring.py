@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,9 +18,12 @@ from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.descent import Progress
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import mean_by_name, mean_features
+from pipeline.learned_features import LEARNED_FEATURES
 from pipeline.local_features import LOCAL_FEATURES
+from pipeline.locating import AlignedFace
+from pipeline.locator_pool import Located, LocatorPool
 from pipeline.mask import outline_in_photograph
-from pipeline.measurement import AlignedFace, FaceMeasurer, Measurement, Stopwatch
+from pipeline.measurement import FaceMeasurer, Measurement
 from pipeline.newton_normalization import StepEngine
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
@@ -28,6 +32,9 @@ from pipeline.region_shares import RegionBaseline, shares_of_face
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import FURTHER_FEATURES, Features, Provenance, Rejection, Score, Scored
 from pipeline.similarity import PERCEPTUAL_TRUNKS
+from pipeline.stopwatch import Stopwatch
+
+Outcome = tuple[tuple[AlignedFace, Measurement] | Rejection, dict[str, float]]
 
 
 class PhotographScorer:
@@ -67,7 +74,8 @@ class PhotographScorer:
         self.generator, self.metric = generator, metric
         self.measurer = FaceMeasurer(generator, metric, faces, profile, seed, similarity_metric, engine)
         self._regressor = regressor
-        self._region_baseline = RegionBaseline.of_card(generator.card)
+        # The network's map holds what is anomalous; a plain distance has to be held against the usual.
+        self._region_baseline = None if generator.anomaly_network else RegionBaseline.of_card(generator.card)
         self.provenance = Provenance(
             generator=generator.name,
             generator_sha256=generator.sha256,
@@ -84,6 +92,8 @@ class PhotographScorer:
                 **profile.as_dict(),
                 "regressor_profile": regressor.profile,
                 **_covariance_setting(generator, regressor),
+                **_anomaly_network_setting(generator),
+                **_repeatability_setting(regressor),
                 **({"similarity_sha256": similarity_metric.sha256} if similarity_metric else {}),
                 **({"precision": engine.precision} if engine and engine.precision != "float32" else {}),
             },
@@ -96,36 +106,48 @@ class PhotographScorer:
             with watch.stage("decode"):
                 rgb = read_photograph(path)
         except UnscorablePhotographError as error:
-            return self._rejected(error, watch)
+            return self._rejected(error.rejection, watch)
         return self._score(rgb, watch, progress)
 
     def score(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> Scored | Rejection:
         """Score a photograph, uint8 (rows, columns, 3)."""
         return self._score(rgb, Stopwatch(), progress)
 
-    def score_batch(self, photographs: Sequence[NDArray[np.uint8]]) -> list[Scored | Rejection]:
+    def score_batch(
+        self, photographs: Sequence[NDArray[np.uint8]], pool: LocatorPool | None = None
+    ) -> list[Scored | Rejection]:
         """Score photographs, each uint8 (rows, columns, 3), whose faces are normalized together.
 
-        A GPU does several in little more time than one. The seconds of the shared stages are divided evenly.
+        A GPU does several in little more time than one. pool: finds their faces side by side. The seconds of
+        the shared stages are divided evenly.
         """
-        found: list[AlignedFace | Rejection] = []
-        watches = [Stopwatch() for _ in photographs]
-        for rgb, watch in zip(photographs, watches, strict=True):
-            try:
-                found.append(self.measurer.locate(rgb, watch))
-            except UnscorablePhotographError as error:
-                found.append(self._rejected(error, watch))
-        faces = [face for face in found if isinstance(face, AlignedFace)]
+        located = pool.locate(photographs) if pool else [self._located(rgb) for rgb in photographs]
+        faces = [face for face, _ in located if isinstance(face, AlignedFace)]
         shared = Stopwatch()
         measured = iter(self.measurer.measure_batch(faces, shared) if faces else ())
-        results: list[Scored | Rejection] = []
-        for rgb, watch, face in zip(photographs, watches, found, strict=True):
-            if isinstance(face, Rejection):
-                results.append(face)
-                continue
-            watch.seconds |= {stage: round(s / len(faces), 4) for stage, s in shared.seconds.items()}
-            results.append(self._scored(rgb, face, next(measured), watch))
-        return results
+        share = {stage: round(s / len(faces), 4) for stage, s in shared.seconds.items()}
+        outcomes: list[Outcome] = [
+            ((face, next(measured)), seconds | share) if isinstance(face, AlignedFace) else (face, seconds)
+            for face, seconds in located
+        ]
+        # OpenCV takes longer for a score's pictures than a GPU for all else, and threads can share that out.
+        with ThreadPoolExecutor() as threads:
+            return list(threads.map(self._of_batch, photographs, outcomes))
+
+    def _of_batch(self, rgb: NDArray[np.uint8], outcome: Outcome) -> Scored | Rejection:
+        found, seconds = outcome
+        watch = Stopwatch()
+        watch.seconds |= seconds
+        if isinstance(found, Rejection):
+            return self._rejected(found, watch)
+        return self._scored(rgb, *found, watch)
+
+    def _located(self, rgb: NDArray[np.uint8]) -> Located:
+        watch = Stopwatch()
+        try:
+            return self.measurer.locate(rgb, watch), watch.seconds
+        except UnscorablePhotographError as error:
+            return error.rejection, watch.seconds
 
     def _score(
         self, rgb: NDArray[np.uint8], watch: Stopwatch, progress: Progress | None
@@ -133,7 +155,7 @@ class PhotographScorer:
         try:
             face = self.measurer.locate(rgb, watch)
         except UnscorablePhotographError as error:
-            return self._rejected(error, watch)
+            return self._rejected(error.rejection, watch)
         return self._scored(rgb, face, self.measurer.measure(face, watch, progress), watch)
 
     def _scored(
@@ -162,8 +184,7 @@ class PhotographScorer:
         )
         return Scored(score, face_images(face, found.normalized, found.anomaly_map))
 
-    def _rejected(self, error: UnscorablePhotographError, watch: Stopwatch) -> Rejection:
-        found = error.rejection
+    def _rejected(self, found: Rejection, watch: Stopwatch) -> Rejection:
         return Rejection(
             found.reason, found.detail, found.rows, found.columns, self.provenance, watch.seconds
         )
@@ -174,7 +195,8 @@ def measured_features(generator: Generator) -> set[str]:
     further = set(FURTHER_FEATURES)
     if generator.covariance is None:
         further.discard("d_wmahalanobis")
-    return {*Features.names(), *LOCAL_FEATURES} | further
+    learned = set() if generator.anomaly_network is None else set(LEARNED_FEATURES)
+    return {*Features.names(), *LOCAL_FEATURES} | further | learned
 
 
 def _covariance_setting(generator: Generator, regressor: Regressor) -> dict[str, str]:
@@ -182,6 +204,19 @@ def _covariance_setting(generator: Generator, regressor: Regressor) -> dict[str,
     if generator.covariance is None or "d_wmahalanobis" not in regressor.features:
         return {}
     return {"covariance_sha256": generator.covariance.sha256}
+
+
+def _anomaly_network_setting(generator: Generator) -> dict[str, str]:
+    """Name the anomaly network: the map and the regions come from it even where the score does not."""
+    if generator.anomaly_network is None:
+        return {}
+    return {"anomaly_network_sha256": generator.anomaly_network.sha256}
+
+
+def _repeatability_setting(regressor: Regressor) -> dict[str, float]:
+    """State how far scores of one face taken again lie apart, one standard deviation in points, if known."""
+    stated = regressor.card.get("repeatability_sd")
+    return {"repeatability_sd": float(stated)} if isinstance(stated, (int, float)) else {}
 
 
 def _uncertainty(scores: list[float], residual_std: float) -> float:

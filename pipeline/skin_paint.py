@@ -5,6 +5,8 @@ Masks are float32 (rows, columns) from 0 to 1; pixels where a mask is 0 stay exa
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,14 @@ from pipeline.anatomy import Anatomy, Points
 
 Mask = NDArray[np.float32]
 Picture = NDArray[np.uint8]
+
+
+class Tint(TypedDict):
+    """lightness: factor of L. a, b: added to CIELAB a* and b*."""
+
+    lightness: float
+    a: float
+    b: float
 
 
 def noise(shape: tuple[int, int], cells: int, rng: np.random.Generator) -> Mask:

@@ -58,6 +58,16 @@ LOCAL_FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
 )
 """The same for `pipeline.local_features.LOCAL_FEATURES`; a score may be without them."""
 
+LEARNED_FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
+    {
+        "n_severity": (Code("N_SEVERITY", SCHEME, "Severity of anomaly seen by network"), NO_UNIT),
+        "n_peak": (Code("N_PEAK", SCHEME, "Greatest local anomaly seen by network"), NO_UNIT),
+        "n_size": (Code("N_SIZE", SCHEME, "Size of anomaly seen by network"), NO_UNIT),
+        "n_asymmetry": (Code("N_ASYMMETRY", SCHEME, "Left-right difference of anomaly"), NO_UNIT),
+    }
+)
+"""The same for `pipeline.learned_features.LEARNED_FEATURES`; a score may be without them."""
+
 REJECTIONS: Final[Mapping[RejectionReason, Code]] = MappingProxyType(
     {
         RejectionReason.NO_FACE: Code("REJ_NO_FACE", SCHEME, "Rejected: no face found"),

@@ -89,7 +89,7 @@ def _measurements(score: Score, photograph: ReportedPhotograph) -> Iterator[hd.M
         codes.SCORE_UNIT,
         derivation=codes.STANDARD_DEVIATION,
     )
-    concepts = {**codes.FEATURES, **codes.LOCAL_FEATURES}
+    concepts = {**codes.FEATURES, **codes.LOCAL_FEATURES, **codes.LEARNED_FEATURES}
     for feature, value in {**score.features.as_dict(), **score.local_features}.items():
         name, unit = concepts[feature]
         yield hd.Measurement(name, float(f"{value:.6g}"), unit)

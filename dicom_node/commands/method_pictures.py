@@ -189,9 +189,10 @@ def _subject(
     from models.lpips import load_metric
     from pipeline.face import load_face_finder
     from pipeline.features import to_tensor
-    from pipeline.measurement import FaceMeasurer, Stopwatch
+    from pipeline.measurement import FaceMeasurer
     from pipeline.photograph import read_photograph
     from pipeline.profile import Profile
+    from pipeline.stopwatch import Stopwatch
 
     chosen = settings.scoring
     loaded = load_generator(generator or chosen.generator, choose_device(device or chosen.device))

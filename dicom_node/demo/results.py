@@ -13,8 +13,8 @@ from dicom_node.demo.picture import PictureRow
 from pipeline.alignment import align, find_alignment
 from pipeline.dicom_pixels import rgb_from_dataset
 from pipeline.face import FaceFinder
+from pipeline.locating import AlignedFace
 from pipeline.mask import face_mask
-from pipeline.measurement import AlignedFace
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
 

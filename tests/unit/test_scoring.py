@@ -21,10 +21,11 @@ from models.generator_card import GeneratorError
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.face_regions import REGIONS
 from pipeline.features import FeatureExtractor, to_tensor
-from pipeline.measurement import FaceMeasurer, Stopwatch
+from pipeline.measurement import FaceMeasurer
 from pipeline.profile import Profile
 from pipeline.result import FURTHER_FEATURES, Features, Rejection, RejectionReason, Scored, plain
 from pipeline.scoring import PhotographScorer, build_scorer
+from pipeline.stopwatch import Stopwatch
 from tests.faces import generated_face
 from tests.real_weights import face_finder, real_metric
 from tests.tiny import TINY_GENERATOR, random_metric, tiny_generator

@@ -1,0 +1,47 @@
+"""From a photograph's pixels to its face in the generator's frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.alignment import Alignment, align, find_alignment
+from pipeline.face import FaceFinder
+from pipeline.mask import face_mask
+from pipeline.rejection import UnscorablePhotographError
+from pipeline.result import Rejection, RejectionReason
+from pipeline.stopwatch import Stopwatch
+
+
+@dataclass(frozen=True, slots=True)
+class AlignedFace:
+    """A face in the generator's frame.
+
+    picture: uint8 (1024, 1024, 3). landmarks: (68, 2) in that frame. mask: float32 (1024, 1024).
+    """
+
+    picture: NDArray[np.uint8]
+    landmarks: NDArray[np.float64]
+    mask: NDArray[np.float32]
+    alignment: Alignment
+
+
+def locate_face(faces: FaceFinder, rgb: NDArray[np.uint8], watch: Stopwatch) -> AlignedFace:
+    """Find and align the face of a photograph, uint8 (rows, columns, 3); raises UnscorablePhotographError."""
+    with watch.stage("face"):
+        landmarks = faces.find(rgb).landmarks
+    with watch.stage("align"):
+        alignment = _alignment(landmarks, rgb)
+        aligned_landmarks = alignment.to_aligned(landmarks)
+        return AlignedFace(align(rgb, alignment), aligned_landmarks, face_mask(aligned_landmarks), alignment)
+
+
+def _alignment(landmarks: NDArray[np.float64], rgb: NDArray[np.uint8]) -> Alignment:
+    try:
+        return find_alignment(landmarks)
+    except ValueError as error:
+        rows, columns = rgb.shape[:2]
+        detail = "Eyes and mouth could not be told apart. Take the photograph upright, facing the camera."
+        raise UnscorablePhotographError(Rejection(RejectionReason.NO_FACE, detail, rows, columns)) from error
