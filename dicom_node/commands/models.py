@@ -13,7 +13,7 @@ from rich.table import Table
 
 from models.cache import CacheState, cache_folder, entry_folder, verify_entry
 from models.catalog import CATALOG, CatalogEntry
-from models.fetch import FetchError, fetch_entry
+from models.fetch import Downloads, FetchError, fetch_entry
 
 models = typer.Typer(
     no_args_is_help=True, help="Weights: where they come from, their licences, their hashes."
@@ -47,10 +47,10 @@ def fetch(
     cache = cache_folder()
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console) as bar, Downloads(cache) as downloads:
         for entry in CATALOG.values():
             try:
-                fetched = fetch_entry(entry, cache, archives=archives, progress=_row(bar, entry))
+                fetched = fetch_entry(entry, cache, archives=archives or downloads, progress=_row(bar, entry))
             except (FetchError, OSError) as error:
                 console.print(
                     f"{entry.name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True
@@ -67,14 +67,17 @@ def _row(bar: Progress, entry: CatalogEntry) -> Callable[[int], None]:
 
 @models.command()
 def verify() -> None:
-    """Read every cached file and compare its sha256; exit status 1 unless all are complete."""
+    """Read every cached file and compare its sha256; exit status 1 unless all that are needed are there."""
     cache = cache_folder()
     console = Console()
     states = {name: verify_entry(entry, cache) for name, entry in CATALOG.items()}
     for name, state in states.items():
-        console.print(f"{name}: {state.value}", highlight=False)
-    if any(state is not CacheState.COMPLETE for state in states.values()):
+        said = f"{state.value} (optional)" if CATALOG[name].optional else state.value
+        console.print(f"{name}: {said}", highlight=False)
+    incomplete = {name for name, state in states.items() if state is not CacheState.COMPLETE}
+    if incomplete:
         console.print("Run `facenorm models fetch`; it replaces what is missing or damaged.", highlight=False)
+    if any(not CATALOG[name].optional or states[name] is CacheState.DAMAGED for name in incomplete):
         raise typer.Exit(1)
 
 
@@ -155,5 +158,6 @@ def _described(entry: CatalogEntry, cache: Path) -> Table:
     table.add_row("licence", f"{entry.licence}\n{entry.licence_notes}")
     table.add_row("source", entry.source)
     table.add_row("files", ", ".join(entry.files))
+    table.add_row("needed", "no: photographs are scored without it" if entry.optional else "yes")
     table.add_row("here", "yes" if entry_folder(entry, cache).is_dir() else "no")
     return table

