@@ -1,5 +1,9 @@
 """Fits the shape model that keeps one displaced part from tilting the frame (`pipeline.face_shape`).
 
+The depth of the landmarks comes from the same faces: what moves them sideways, and their mirror images the
+other way, is the turn of the head, in proportion to depth. Its unit is set by the nose, whose tip stands some
+45 mm before the outer corners of the eyes, where the middles of the eyes are some 62 mm apart.
+
 Mean and modes of the landmarks of generated faces and their mirror images; nobody's photograph is needed:
 
     python -m bench.fit_face_shape
@@ -29,6 +33,8 @@ from pipeline.rejection import UnscorablePhotographError
 Points = NDArray[np.float64]
 
 _TRUNCATION = 0.7
+_NOSE_TIP, _OUTER_CORNERS = 30, (36, 45)
+_NOSE_OVER_EYES = 45 / 62
 
 
 def main() -> None:
@@ -39,9 +45,10 @@ def main() -> None:
     arguments.add_argument("--modes", type=int, default=6)
     arguments.add_argument("--seed", type=int, default=5000, help="the first face's; the others follow")
     options = arguments.parse_args()
-    mean, modes, deviations = fit_shape(found_landmarks(options.faces, options.seed), options.modes)
+    shapes = found_landmarks(options.faces, options.seed)
+    mean, modes, deviations = fit_shape(shapes, options.modes)
     path = Path(pipeline.face_shape.__file__).parent / "data" / "face_shape.json"
-    kept = {"mean": mean, "modes": modes, "deviations": deviations}
+    kept = {"mean": mean, "modes": modes, "deviations": deviations, "depth": fit_depth(shapes)}
     lines = (f" {json.dumps(name)}: {json.dumps(values.round(5).tolist())}" for name, values in kept.items())
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     print(f"{path}: deviations of the modes {deviations.round(4).tolist()}, as shares of the frame")
@@ -84,6 +91,21 @@ def fit_shape(shapes: Points, modes: int) -> tuple[Points, Points, Points]:
         np.stack([kept[:, :68], kept[:, 68:]], 2),
         sizes[:modes] / np.sqrt(len(both)),
     )
+
+
+def fit_depth(shapes: Points) -> Points:
+    """Return the depth of the landmarks, (68,), in shares of the frame, of shapes (N, 68, 2)."""
+    mean = np.concatenate([shapes, shapes[:, MIRRORED] * (-1, 1)]).mean(0)
+    centred = (shapes - shapes.mean(1, keepdims=True)) @ np.array([1, 1j])
+    there = (mean - mean.mean(0)) @ np.array([1, 1j])
+    turns = (centred.conj() @ there) / (np.abs(centred) ** 2).sum(1)
+    across = (centred * turns[:, None]).real
+    sideways = (across + across[:, MIRRORED]) / 2
+    _, _, vectors = np.linalg.svd(sideways - sideways.mean(1, keepdims=True), full_matrices=False)
+    depth = (vectors[0] + vectors[0][list(MIRRORED)]) / 2
+    depth = depth - depth[list(_OUTER_CORNERS)].mean()
+    eyes = np.linalg.norm(mean[42:48].mean(0) - mean[36:42].mean(0))
+    return np.asarray(depth / depth[_NOSE_TIP] * _NOSE_OVER_EYES * eyes)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ def as_json(scored: ScoredFile, provenance: Provenance) -> dict[str, object]:
         "local_features": details.get("local_features"),
         "further_features": details.get("further_features"),
         "region_shares": details.get("region_shares"),
+        "warnings": details.get("warnings"),
         "outline": details.get("outline"),
         "rows": result.rows,
         "columns": result.columns,
@@ -85,7 +86,10 @@ def _cells(scored: ScoredFile) -> tuple[Text, ...]:
         return name, Text("rejected", "red"), Text(result.detail), Text(""), seconds
     features = ", ".join(f"{key} {value:.3f}" for key, value in result.features.as_dict().items())
     score = Text(f"{result.value:.2f} ± {result.uncertainty:.2f}", "bold")
-    return name, score, Text(features), Text(_where(result.region_shares)), seconds
+    told = Text(features)
+    for warning in result.warnings:
+        told.append(f"\nWarning: {warning.detail}", "yellow")
+    return name, score, told, Text(_where(result.region_shares)), seconds
 
 
 def _where(shares: Mapping[str, float]) -> str:

@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as MalformedEnvironment
 
+from pipeline.quality_thresholds import QualityThresholds
+
 
 class SettingsError(Exception):
     """The settings cannot be used; the text has one line per wrong key and says what to do."""
@@ -41,6 +43,8 @@ Host = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 ListenPort = Annotated[int, Field(ge=0, le=65535)]
 PeerPort = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+Degrees = Annotated[float, Field(ge=0, le=180)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
@@ -82,6 +86,35 @@ class Scoring(_Section):
     generator: Annotated[str, Field(min_length=1)] = "mobilestylegan-ffhq"
     regressor: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class Quality(_Section):
+    """From where on a photograph is scored with a warning, and from where on it is rejected."""
+
+    minimum_face_pixels: Annotated[int, Field(ge=1)] = 200
+    recommended_face_pixels: Annotated[int, Field(ge=1)] = 350
+    warned_yaw_degrees: Degrees = 15.0
+    rejected_yaw_degrees: Degrees = 40.0
+    warned_pitch_degrees: Degrees = 20.0
+    rejected_pitch_degrees: Degrees = 40.0
+    warned_roll_degrees: Degrees = 30.0
+    warned_rival: Share = 0.3
+    rejected_rival: Annotated[float, Field(ge=0)] = 0.7
+    warned_share_outside: Share = 0.02
+    rejected_share_outside: Share = 0.2
+    warned_sharpness: Share = 0.2
+    rejected_sharpness: Share = 0.08
+    warned_clipped_share: Share = 0.05
+    rejected_clipped_share: Share = 0.3
+    warned_dark_share: Share = 0.3
+    rejected_dark_share: Share = 0.8
+    warned_eye_opening: Share = 0.2
+    warned_covered_share: Share = 0.15
+    warned_landmark_spread: Share = 0.035
+
+    def thresholds(self) -> QualityThresholds:
+        """Return them as the pipeline takes them."""
+        return QualityThresholds(**self.model_dump())
 
 
 class Delivery(_Section):
@@ -152,6 +185,7 @@ class Settings(BaseSettings):
     data: Data = Data()
     trigger: Trigger = Trigger()
     scoring: Scoring = Scoring()
+    quality: Quality = Quality()
     delivery: Delivery = Delivery()
     senders: tuple[Sender, ...] = ()
     destinations: tuple[Destination, ...] = ()

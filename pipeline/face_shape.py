@@ -22,7 +22,7 @@ ANCHORS = (tuple(range(36, 42)), tuple(range(42, 48)), (48, 54))
 """Landmarks whose means are the anchors of the frame: the eye left in the picture, the other, the mouth."""
 
 # The outline of the jaw takes no part: hair and shadows move it more than any anomaly.
-_PARTS = (
+PARTS = (
     tuple(range(17, 22)),
     tuple(range(22, 27)),
     tuple(range(27, 31)),
@@ -57,12 +57,14 @@ _LEAST_AGREEMENT = (
 class FaceShape:
     """mean: (68,) complex, x + iy in shares of the aligned frame. modes: (K, 68) complex, unit length.
 
-    deviations: (K,), of the modes' coefficients over faces.
+    deviations: (K,), of the modes' coefficients over faces. depth: (68,), towards the camera from the outer
+    corners of the eyes, in shares of the frame.
     """
 
     mean: Complex
     modes: Complex
     deviations: NDArray[np.float64]
+    depth: NDArray[np.float64]
 
     def fitted(self, landmarks: Points) -> tuple[Points, float, float]:
         """Return the model laid over landmarks, (68, 2), its scale, and the share of weight that is left.
@@ -77,7 +79,7 @@ class FaceShape:
             turn, shift = _similarity(shape, points, weights)
             there = (points - shift) / turn
             weights = prior.copy()
-            for part in _PARTS:
+            for part in PARTS:
                 residual = np.mean(np.abs(there - shape)[list(part)] ** 2)
                 weights[list(part)] /= (1 + residual / scale**2) ** 2
             shape = self._nearest(there, weights)
@@ -96,7 +98,7 @@ class FaceShape:
 def landmark_weights() -> NDArray[np.float64]:
     """Return how much each of the 68 landmarks counts before any residual is known, (68,), 0 to 1."""
     weights = np.zeros(68)
-    for part in _PARTS:
+    for part in PARTS:
         weights[list(part)] = _MOUTH_WEIGHT if part[0] == 48 else 1.0
     return weights
 
@@ -123,7 +125,12 @@ def load_face_shape() -> FaceShape:
     """Return the shape model that ships."""
     kept = json.loads((files("pipeline") / "data" / "face_shape.json").read_text(encoding="utf-8"))
     mean, modes = np.array(kept["mean"]), np.array(kept["modes"])
-    return FaceShape(mean @ np.array([1, 1j]), modes @ np.array([1, 1j]), np.array(kept["deviations"]))
+    return FaceShape(
+        mean @ np.array([1, 1j]),
+        modes @ np.array([1, 1j]),
+        np.array(kept["deviations"]),
+        np.array(kept["depth"]),
+    )
 
 
 def _similarity(shape: Complex, points: Complex, weights: NDArray[np.float64]) -> tuple[complex, complex]:

@@ -66,9 +66,11 @@ class FaceMeasurer:
         self._generator, self._metric, self._faces = generator, metric, faces
         self._profile, self._seed = profile, seed
 
-    def locate(self, rgb: NDArray[np.uint8], watch: Stopwatch) -> AlignedFace:
-        """Find and align the face; raises UnscorablePhotographError."""
-        return locate_face(self._faces, rgb, watch)
+    def locate(
+        self, rgb: NDArray[np.uint8], watch: Stopwatch, landmarks: NDArray[np.float64] | None = None
+    ) -> AlignedFace:
+        """Find and align the face, as `pipeline.locating.locate_face`; raises UnscorablePhotographError."""
+        return locate_face(self._faces, rgb, watch, landmarks)
 
     def measure(self, face: AlignedFace, watch: Stopwatch, progress: Progress | None = None) -> Measurement:
         """Normalize the face and measure every candidate."""

@@ -24,6 +24,41 @@ class RejectionReason(StrEnum):
     UNREADABLE_PIXELS = "unreadable_pixels"
     UNSUPPORTED_COLOUR = "unsupported_colour"
     NOT_A_SINGLE_FRAME = "not_a_single_frame"
+    SEVERAL_FACES = "several_faces"
+    NOT_FRONTAL = "not_frontal"
+    FACE_CUT_OFF = "face_cut_off"
+    BLURRED = "blurred"
+    BADLY_EXPOSED = "badly_exposed"
+    UNUSABLE_LANDMARKS = "unusable_landmarks"
+
+
+class QualityIssue(StrEnum):
+    """What lessens the trust in a score. The value is stored and sent; never rename one."""
+
+    SMALL_FACE = "small_face"
+    SEVERAL_FACES = "several_faces"
+    TURNED_PHOTOGRAPH = "turned_photograph"
+    NOT_FRONTAL = "not_frontal"
+    FACE_CUT_OFF = "face_cut_off"
+    BLURRED = "blurred"
+    OVEREXPOSED = "overexposed"
+    UNDEREXPOSED = "underexposed"
+    EYES_CLOSED = "eyes_closed"
+    FACE_COVERED = "face_covered"
+    UNSTEADY_LANDMARKS = "unsteady_landmarks"
+    FOUND_BY_NETWORK = "found_by_network"
+    LANDMARKS_BY_PERSON = "landmarks_by_person"
+
+
+@dataclass(frozen=True, slots=True)
+class QualityWarning:
+    """A photograph was scored although something about it is not as it should be.
+
+    detail: what, and how to retake it; never holds patient data.
+    """
+
+    issue: QualityIssue
+    detail: str
 
 
 FURTHER_FEATURES = (
@@ -129,7 +164,8 @@ class Score:
     the paper's five, by name (`pipeline.local_features`). further_features: the paper's others, by name
     (`FURTHER_FEATURES`); empty in records from before they were kept, and without d_wmahalanobis where the
     generator has no covariance. region_shares: each region's share of the deviation, the greatest first
-    (`pipeline.region_shares`); empty in records from before they were kept.
+    (`pipeline.region_shares`); empty in records from before they were kept. warnings: what about the
+    photograph lessens the trust in the score (`pipeline.quality`).
     """
 
     value: float
@@ -143,6 +179,7 @@ class Score:
     local_features: Mapping[str, float] = field(default_factory=dict)
     further_features: Mapping[str, float] = field(default_factory=dict)
     region_shares: Mapping[str, float] = field(default_factory=dict)
+    warnings: tuple[QualityWarning, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError for values outside their ranges."""
@@ -215,4 +252,7 @@ def plain(value: Score | Rejection) -> dict[str, object]:
         result["further_features"] = dict(value.further_features)
         result["region_shares"] = dict(value.region_shares)
         result["outline"] = [list(point) for point in value.outline]
+        result["warnings"] = [
+            {"issue": warning.issue.value, "detail": warning.detail} for warning in value.warnings
+        ]
     return result

@@ -28,13 +28,25 @@ from pipeline.newton_normalization import StepEngine
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
 from pipeline.profile import Profile
+from pipeline.quality import QualityGate
+from pipeline.quality_thresholds import QualityThresholds
 from pipeline.region_shares import RegionBaseline, shares_of_face
 from pipeline.rejection import UnscorablePhotographError
-from pipeline.result import FURTHER_FEATURES, Features, Provenance, Rejection, Score, Scored
+from pipeline.result import (
+    FURTHER_FEATURES,
+    Features,
+    Provenance,
+    QualityWarning,
+    Rejection,
+    Score,
+    Scored,
+)
 from pipeline.similarity import PERCEPTUAL_TRUNKS
 from pipeline.stopwatch import Stopwatch
+from pipeline.supplied_landmarks import read_landmarks
 
-Outcome = tuple[tuple[AlignedFace, Measurement] | Rejection, dict[str, float]]
+Accepted = tuple[AlignedFace, tuple[QualityWarning, ...]]
+Outcome = tuple[tuple[Accepted, Measurement] | Rejection, dict[str, float]]
 
 
 class PhotographScorer:
@@ -50,10 +62,12 @@ class PhotographScorer:
         seed: int = 0,
         similarity_metric: Lpips | None = None,
         engine: StepEngine | None = None,
+        quality: QualityThresholds | None = None,
     ) -> None:
         """similarity_metric: what the optimisation compares pictures with, where that is not `metric`.
 
-        engine: what Newton's steps are computed with, plain float32 by default.
+        engine: what Newton's steps are computed with, plain float32 by default. quality: what a photograph
+        must be like, by default what `QualityThresholds` says.
         Raise GeneratorError for an unknown profile, RegressorError where the regressor is another's.
         """
         if profile_name not in generator.card.profiles:
@@ -74,6 +88,7 @@ class PhotographScorer:
         self.generator, self.metric = generator, metric
         self.measurer = FaceMeasurer(generator, metric, faces, profile, seed, similarity_metric, engine)
         self._regressor = regressor
+        self._quality = QualityGate(quality or QualityThresholds())
         # The network's map holds what is anomalous; a plain distance has to be held against the usual.
         self._region_baseline = None if generator.anomaly_network else RegionBaseline.of_card(generator.card)
         self.provenance = Provenance(
@@ -96,18 +111,22 @@ class PhotographScorer:
                 **_repeatability_setting(regressor),
                 **({"similarity_sha256": similarity_metric.sha256} if similarity_metric else {}),
                 **({"precision": engine.precision} if engine and engine.precision != "float32" else {}),
+                **{f"quality.{name}": at for name, at in self._quality.thresholds.changed().items()},
             },
         )
 
-    def score_file(self, path: Path, progress: Progress | None = None) -> Scored | Rejection:
-        """Score a JPEG, PNG or DICOM file."""
+    def score_file(
+        self, path: Path, progress: Progress | None = None, landmarks: Path | None = None
+    ) -> Scored | Rejection:
+        """Score a JPEG, PNG or DICOM file; landmarks: a file of landmarks (`pipeline.supplied_landmarks`)."""
         watch = Stopwatch()
         try:
             with watch.stage("decode"):
                 rgb = read_photograph(path)
+                placed = None if landmarks is None else read_landmarks(landmarks)
         except UnscorablePhotographError as error:
             return self._rejected(error.rejection, watch)
-        return self._score(rgb, watch, progress)
+        return self._score(rgb, watch, progress, placed)
 
     def score(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> Scored | Rejection:
         """Score a photograph, uint8 (rows, columns, 3)."""
@@ -122,13 +141,14 @@ class PhotographScorer:
         the shared stages are divided evenly.
         """
         located = pool.locate(photographs) if pool else [self._located(rgb) for rgb in photographs]
-        faces = [face for face, _ in located if isinstance(face, AlignedFace)]
+        checked = [self._checked(*one, *rgb.shape[:2]) for rgb, one in zip(photographs, located, strict=True)]
+        faces = [one[0] for one, _ in checked if not isinstance(one, Rejection)]
         shared = Stopwatch()
         measured = iter(self.measurer.measure_batch(faces, shared) if faces else ())
         share = {stage: round(s / len(faces), 4) for stage, s in shared.seconds.items()}
         outcomes: list[Outcome] = [
-            ((face, next(measured)), seconds | share) if isinstance(face, AlignedFace) else (face, seconds)
-            for face, seconds in located
+            (one, seconds) if isinstance(one, Rejection) else ((one, next(measured)), seconds | share)
+            for one, seconds in checked
         ]
         # OpenCV takes longer for a score's pictures than a GPU for all else, and threads can share that out.
         with ThreadPoolExecutor() as threads:
@@ -140,7 +160,22 @@ class PhotographScorer:
         watch.seconds |= seconds
         if isinstance(found, Rejection):
             return self._rejected(found, watch)
-        return self._scored(rgb, *found, watch)
+        (face, warnings), measured = found
+        return self._scored(rgb, face, measured, watch, warnings)
+
+    def _checked(
+        self, face: AlignedFace | Rejection, seconds: dict[str, float], rows: int, columns: int
+    ) -> tuple[Accepted | Rejection, dict[str, float]]:
+        """Check the quality of a photograph of which the face was found."""
+        watch = Stopwatch()
+        watch.seconds |= seconds
+        if isinstance(face, Rejection):
+            return face, seconds
+        try:
+            with watch.stage("quality"):
+                return (face, self._quality.check(face, rows, columns)), watch.seconds
+        except UnscorablePhotographError as error:
+            return error.rejection, watch.seconds
 
     def _located(self, rgb: NDArray[np.uint8]) -> Located:
         watch = Stopwatch()
@@ -150,16 +185,33 @@ class PhotographScorer:
             return error.rejection, watch.seconds
 
     def _score(
-        self, rgb: NDArray[np.uint8], watch: Stopwatch, progress: Progress | None
+        self,
+        rgb: NDArray[np.uint8],
+        watch: Stopwatch,
+        progress: Progress | None,
+        landmarks: NDArray[np.float64] | None = None,
     ) -> Scored | Rejection:
         try:
-            face = self.measurer.locate(rgb, watch)
+            face, warnings = self._accepted(rgb, watch, landmarks)
         except UnscorablePhotographError as error:
             return self._rejected(error.rejection, watch)
-        return self._scored(rgb, face, self.measurer.measure(face, watch, progress), watch)
+        return self._scored(rgb, face, self.measurer.measure(face, watch, progress), watch, warnings)
+
+    def _accepted(
+        self, rgb: NDArray[np.uint8], watch: Stopwatch, landmarks: NDArray[np.float64] | None = None
+    ) -> Accepted:
+        """Find, align and check the face. Raises UnscorablePhotographError."""
+        face = self.measurer.locate(rgb, watch, landmarks)
+        with watch.stage("quality"):
+            return face, self._quality.check(face, *rgb.shape[:2])
 
     def _scored(
-        self, rgb: NDArray[np.uint8], face: AlignedFace, found: Measurement, watch: Stopwatch
+        self,
+        rgb: NDArray[np.uint8],
+        face: AlignedFace,
+        found: Measurement,
+        watch: Stopwatch,
+        warnings: tuple[QualityWarning, ...],
     ) -> Scored:
         scores = [
             self._regressor.predict({**features.as_dict(), **local, **further})
@@ -181,6 +233,7 @@ class PhotographScorer:
             local_features=local,
             further_features=further,
             region_shares=shares_of_face(found.anomaly_map, face.landmarks, self._region_baseline),
+            warnings=warnings,
         )
         return Scored(score, face_images(face, found.normalized, found.anomaly_map))
 
@@ -232,12 +285,13 @@ def build_scorer(
     regressor: str = "",
     seed: int = 0,
     precision: str = "float32",
+    quality: QualityThresholds | None = None,
 ) -> PhotographScorer:
     """Compose the scorer from settings.
 
     regressor: a path, or empty for the one that the generator's card names. precision: of Newton's steps
-    (`models.precision`). Raises GeneratorError, RegressorError, PrecisionError or WeightsMissingError, each
-    saying what to do.
+    (`models.precision`). quality: what a photograph must be like, None for the defaults. Raises
+    GeneratorError, RegressorError, PrecisionError or WeightsMissingError, each saying what to do.
     """
     keep_freed_memory()
     chosen = load_generator(generator, choose_device(device))
@@ -248,15 +302,17 @@ def build_scorer(
         )
     path = Path(regressor) if regressor else chosen.folder / chosen.card.regressor
     metric = load_metric(chosen.device)
+    quality = quality or QualityThresholds()
     return PhotographScorer(
         chosen,
         metric,
-        load_face_finder(),
+        load_face_finder(quality.minimum_face_pixels),
         load_regressor(path),
         profile,
         seed,
         _similarity_metric(chosen, profile),
         StepEngine.on_device(chosen, metric, precision),
+        quality,
     )
 
 

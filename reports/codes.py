@@ -75,6 +75,12 @@ REJECTIONS: Final[Mapping[RejectionReason, Code]] = MappingProxyType(
         RejectionReason.UNREADABLE_PIXELS: Code("REJ_UNREADABLE", SCHEME, "Rejected: pixels cannot be read"),
         RejectionReason.UNSUPPORTED_COLOUR: Code("REJ_COLOUR", SCHEME, "Rejected: colour not supported"),
         RejectionReason.NOT_A_SINGLE_FRAME: Code("REJ_MULTI_FRAME", SCHEME, "Rejected: not a single frame"),
+        RejectionReason.SEVERAL_FACES: Code("REJ_MANY_FACES", SCHEME, "Rejected: several faces"),
+        RejectionReason.NOT_FRONTAL: Code("REJ_NOT_FRONTAL", SCHEME, "Rejected: face not frontal"),
+        RejectionReason.FACE_CUT_OFF: Code("REJ_CUT_OFF", SCHEME, "Rejected: face cut off by the frame"),
+        RejectionReason.BLURRED: Code("REJ_BLURRED", SCHEME, "Rejected: face blurred"),
+        RejectionReason.BADLY_EXPOSED: Code("REJ_EXPOSURE", SCHEME, "Rejected: face badly exposed"),
+        RejectionReason.UNUSABLE_LANDMARKS: Code("REJ_LANDMARKS", SCHEME, "Rejected: landmarks unusable"),
     }
 )
 """Reason -> the finding that a rejected photograph gets."""

@@ -124,4 +124,6 @@ def _comments(result: Score | Rejection) -> Iterator[str]:
         yield f"This photograph was not scored. {result.detail}".strip()
     else:
         yield f"1 is most deformed, 7 most normal. {regressor_nature(result.provenance)}"
+        for warning in result.warnings:
+            yield f"Warning: {warning.detail}"
     yield RESEARCH_USE_NOTICE

@@ -9,7 +9,16 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from pipeline.result import Features, Provenance, Rejection, RejectionReason, Score, plain
+from pipeline.result import (
+    Features,
+    Provenance,
+    QualityIssue,
+    QualityWarning,
+    Rejection,
+    RejectionReason,
+    Score,
+    plain,
+)
 from storage.tables import Photograph, Scoring
 
 SCORED = "scored"
@@ -72,6 +81,10 @@ def result_of(row: Scoring) -> Score | Rejection:
             local_features=stored.get("local_features", {}),
             further_features=stored.get("further_features", {}),
             region_shares=stored.get("region_shares", {}),
+            warnings=tuple(
+                QualityWarning(QualityIssue(one["issue"]), one["detail"])
+                for one in stored.get("warnings", ())
+            ),
         )
     return Rejection(
         reason=RejectionReason(stored["reason"]),

@@ -55,6 +55,16 @@ def score(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of the optimisation.")] = None,
+    landmarks: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="68 points that a person placed, for one PHOTO; without it, PHOTO.landmarks.json if there.",
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
     ] = None,
@@ -63,7 +73,7 @@ def score(
 
     Exit status 0 when every photograph was scored, 1 when some were rejected, could not be read or have
     pictures that could not be written, 2 for wrong usage. What no option says comes from the settings'
-    section "scoring".
+    sections "scoring" and "quality".
     """
     given = {
         "profile": profile,
@@ -73,11 +83,12 @@ def score(
         "seed": seed,
     }
     try:
+        placed = _placed_landmarks(photographs, landmarks)
         settings = load_settings(config)
         configure_logs(settings)
         folder = _picture_folder(output_dir)
         scorer = _load(settings, {key: value for key, value in given.items() if value is not None})
-        scored = _score_all(scorer, photographs, folder)
+        scored = _score_all(scorer, photographs, folder, placed)
     except (SettingsError, _UnusableError) as error:
         typer.echo(f"facenorm score: {error}", err=True)
         raise typer.Exit(_UNUSABLE) from None
@@ -106,27 +117,54 @@ def _load(settings: Settings, given: dict[str, object]) -> PhotographScorer:
 
     chosen = settings.scoring.model_copy(update=given)
     try:
-        return build_scorer(chosen.generator, chosen.profile, chosen.device, chosen.regressor, chosen.seed)
+        return build_scorer(
+            chosen.generator,
+            chosen.profile,
+            chosen.device,
+            chosen.regressor,
+            chosen.seed,
+            quality=settings.quality.thresholds(),
+        )
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
         raise _UnusableError(str(error) or type(error).__name__) from error
 
 
+def _placed_landmarks(photographs: Sequence[Path], given: Path | None) -> list[Path | None]:
+    """Return for each photograph the file of landmarks that a person placed: the one given, or beside it."""
+    from pipeline.supplied_landmarks import landmarks_beside
+
+    if given is None:
+        return [landmarks_beside(photograph) for photograph in photographs]
+    if len(photographs) != 1:
+        raise _UnusableError(
+            "--landmarks goes with one photograph; for several, put PHOTO.landmarks.json beside each"
+        )
+    return [given]
+
+
 def _score_all(
-    scorer: PhotographScorer, photographs: Sequence[Path], folder: PictureFolder | None
+    scorer: PhotographScorer,
+    photographs: Sequence[Path],
+    folder: PictureFolder | None,
+    placed: Sequence[Path | None],
 ) -> list[ScoredFile]:
     with _progress(len(photographs)) as begin:
-        return [_score_one(scorer, photograph, folder, begin()) for photograph in photographs]
+        return [
+            _score_one(scorer, photograph, landmarks, folder, begin())
+            for photograph, landmarks in zip(photographs, placed, strict=True)
+        ]
 
 
 def _score_one(
     scorer: PhotographScorer,
     photograph: Path,
+    landmarks: Path | None,
     folder: PictureFolder | None,
     progress: Callable[[int, int], None],
 ) -> ScoredFile:
     """Score one photograph; trouble with its files is told in what is returned, so that the others go on."""
     try:
-        result = scorer.score_file(photograph, progress)
+        result = scorer.score_file(photograph, progress, landmarks)
     except OSError as error:
         detail = (
             f"The file cannot be read ({_reason(error)}); see that it is where it should be, and readable."

@@ -77,7 +77,12 @@ def load_scorer(settings: Settings) -> Scorer:
     scoring = settings.scoring
     try:
         return build_scorer(
-            scoring.generator, scoring.profile, scoring.device, scoring.regressor, scoring.seed
+            scoring.generator,
+            scoring.profile,
+            scoring.device,
+            scoring.regressor,
+            scoring.seed,
+            quality=settings.quality.thresholds(),
         )
     except (WeightsMissingError, GeneratorError, RegressorError, ProfileError) as error:
         raise NodeError(str(error)) from None

@@ -15,7 +15,9 @@ from PIL import Image
 from prometheus_client import CollectorRegistry
 
 from dicom_node.metrics import NodeCollector, StageSeconds
+from dicom_node.settings import Quality
 from models.catalog import CATALOG
+from pipeline.result import QualityIssue
 from storage.database import connect, migrate, open_database, sessions
 from tests.acceptance.documents import DOCUMENTS, REPOSITORY, anchors, blocks, links, table
 from tests.faces import generated_face
@@ -160,6 +162,17 @@ def test_the_table_of_weights_has_an_entry_for_each() -> None:
     assert [row["licence"] for row in rows] == [
         entry.licence.removesuffix(" (as the package states)") for entry in CATALOG.values()
     ]
+
+
+def test_the_table_of_quality_thresholds_holds_the_settings() -> None:
+    rows = table(OPERATIONS, "What a photograph must be like")
+    usual = Quality().model_dump()
+    assert {row["key"].strip("`"): float(row["default"]) for row in rows} == usual
+    told = (
+        " ".join(row["beyond it"] for row in rows)
+        + OPERATIONS.read_text("utf-8").split("Without a threshold:")[1]
+    )
+    assert [issue for issue in QualityIssue if f"`{issue}`" not in told] == []
 
 
 def test_the_table_of_metrics_is_complete(tmp_path: Path) -> None:

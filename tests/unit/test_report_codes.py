@@ -26,7 +26,7 @@ def test_every_feature_and_every_reason_has_a_code() -> None:
 
 def test_codes_are_distinct_and_fit_their_attributes() -> None:
     values = [code.value for code in private_codes()]
-    assert len(values) == len(set(values)) == 18
+    assert len(values) == len(set(values)) == 24
     assert all(len(code.value) <= 16 and len(code.meaning) <= 64 for code in private_codes())
 
 
