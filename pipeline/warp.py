@@ -49,3 +49,19 @@ def warped(face: NDArray[np.uint8], bumps: Sequence[Bump]) -> NDArray[np.uint8]:
     still = (shift_x == 0) & (shift_y == 0)
     result[top:bottom, left:right] = np.where(still[..., None], face[top:bottom, left:right], moved)
     return result
+
+
+def moved_points(points: NDArray[np.float64], bumps: Sequence[Bump]) -> NDArray[np.float64]:
+    """Return where `warped` with the same bumps brings points (N, 2), (x, y) in pixels, to a tenth of one.
+
+    A pixel at q shows what was at q - shift(q); q is found by iteration, which converges where nothing folds.
+    """
+    there = points.astype(np.float64)
+    for _ in range(60):
+        shift = np.zeros_like(there)
+        for bump in bumps:
+            away = there - bump.centre
+            weight = np.maximum(1 - ((away / bump.radii) ** 2).sum(1), 0) ** 3
+            shift += weight[:, None] * (np.asarray(bump.shift) + bump.magnify * away)
+        there = 0.5 * there + 0.5 * (points + shift)  # damped: a steep bump would make it swing
+    return there

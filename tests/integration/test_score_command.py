@@ -14,6 +14,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from tests.faces import generated_face
+from tests.landmarks import usual_landmarks
 from tests.peers import run_tool
 from tests.pictures import known_rgb, native_dataset, write_native
 
@@ -175,6 +176,7 @@ def test_pictures_are_named_without_patient_data_and_never_overwrite_another_pho
         (("face.jpg", "--generator", "nobody"), "'nobody' is neither"),
         (("face.jpg", "--output-dir", "face.jpg"), "is a file"),
         (("face.jpg", "--config", "absent.toml"), "absent.toml"),
+        (("face.jpg", "face.jpg", "--landmarks", "face.jpg"), "goes with one photograph"),
     ],
 )
 def test_wrong_usage_ends_with_status_2_and_a_message(
@@ -204,3 +206,22 @@ def test_settings_choose_where_no_option_does(jpeg: Path, tmp_path: Path) -> Non
     assert (found["provenance"]["profile"], found["provenance"]["seed"]) == ("reference", 5)
     (found,) = answer(score(jpeg, "--json", "--config", config, "--profile", "fast", generator=None), 0)
     assert (found["provenance"]["profile"], found["provenance"]["seed"]) == ("fast", 5)
+
+
+def test_landmarks_that_a_person_placed_are_used_and_told(tmp_path: Path, jpeg: Path) -> None:
+    covered = generated_face(15).copy()
+    covered[300:] = 120
+    hidden = picture(tmp_path / "hidden.jpg", covered)
+    beside = tmp_path / "hidden.jpg.landmarks.json"
+    beside.write_text(json.dumps({"landmarks": usual_landmarks().tolist()}))
+    damaged = picture(tmp_path / "damaged.jpg", generated_face(15))
+    (tmp_path / "damaged.jpg.landmarks.json").write_text('{"landmarks": [[1, 2]]}')
+    config = tmp_path / "facenorm.toml"
+    config.write_text("[quality]\nwarned_landmark_spread = 0.0\nrejected_sharpness = 0.0\n")
+    placed, refused, found = answer(score(hidden, damaged, jpeg, "--json", "--config", config), 1)
+    assert placed["status"] == "scored"
+    assert "landmarks_by_person" in {warning["issue"] for warning in placed["warnings"]}
+    assert (refused["reason_code"], refused["warnings"]) == ("unusable_landmarks", None)
+    assert "it has 1" in refused["reason"]
+    assert {warning["issue"] for warning in found["warnings"]} == {"unsteady_landmarks"}
+    assert found["provenance"]["settings"]["quality.warned_landmark_spread"] == 0.0

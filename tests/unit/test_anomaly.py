@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.anatomy import Anatomy
 from pipeline.anomaly import AnomalyKind, draw_anomaly
-from pipeline.warp import Bump, warped
+from pipeline.warp import Bump, moved_points, warped
 
 # How far from the named landmarks a kind may reach, in eye distances.
 AREAS = {
@@ -131,3 +131,19 @@ def test_wrong_arguments_are_refused(face: NDArray[np.uint8]) -> None:
         draw_anomaly(face, landmarks(), AnomalyKind.SCAR, 1.01, 1)
     with pytest.raises(ValueError, match="68"):
         draw_anomaly(face, landmarks()[:5], AnomalyKind.SCAR, 0.5, 1)
+
+
+def test_points_go_where_the_warp_brings_what_they_mark() -> None:
+    """A dot on the picture lands where its centre is said to land, magnified bumps included."""
+    bumps = [
+        Bump((300.0, 300.0), (25.0, -10.0), (90.0, 80.0), 0.2),
+        Bump((350.0, 330.0), (0.0, 20.0), (80.0, 70.0)),
+    ]
+    points = np.array([[280.0, 300.0], [320.0, 290.0], [345.0, 320.0], [100.0, 100.0]])
+    rows, columns = np.mgrid[0:500, 0:500]
+    for point, there in zip(points, moved_points(points, bumps), strict=True):
+        dot = 255 * np.exp(-((columns - point[0]) ** 2 + (rows - point[1]) ** 2) / (2 * 2.0**2))
+        shown = warped(np.repeat(np.uint8(dot)[:, :, None], 3, 2), bumps)[..., 0].astype(float)
+        centre = np.array([(shown * columns).sum(), (shown * rows).sum()]) / shown.sum()
+        np.testing.assert_allclose(there, centre, atol=1.0)
+    assert np.linalg.norm(moved_points(points, bumps) - points, axis=1).max() > 15

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from pipeline.result import Features, Provenance, Rejection, RejectionReason, Score
+from pipeline.result import (
+    Features,
+    Provenance,
+    QualityIssue,
+    QualityWarning,
+    Rejection,
+    RejectionReason,
+    Score,
+)
 from storage.scorings import add_scoring, count_scorings, find_scoring, result_of
 from storage.tables import Photograph
 from tests.unit.rows import NOON, add_photograph, database
@@ -31,6 +39,7 @@ REJECTION = Rejection(RejectionReason.NO_FACE, "no face was found", 10, 20, PROV
         SCORE,
         replace(SCORE, local_features={"l_p99": 0.5}, further_features={"d_xmae": 0.125, "d_wcosine": 0.5}),
         replace(SCORE, region_shares={"nose": 0.75, "upper_lip": 0.25}),
+        replace(SCORE, warnings=(QualityWarning(QualityIssue.BLURRED, "not quite sharp"),)),
         REJECTION,
         Rejection(RejectionReason.UNREADABLE_PIXELS, "cannot be decoded"),
     ],
@@ -68,6 +77,6 @@ def test_a_record_from_before_the_further_features_is_read(tmp_path: Path) -> No
     with sessions.begin() as session:
         photograph = add_photograph(session, "1.1")
         row = add_scoring(session, photograph, provenance=PROVENANCE, result=SCORE, created_at=NOON)
-        later = ("further_features", "local_features", "region_shares")
+        later = ("further_features", "local_features", "region_shares", "warnings")
         row.result = {k: v for k, v in row.result.items() if k not in later}
         assert result_of(row) == SCORE

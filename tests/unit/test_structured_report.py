@@ -10,7 +10,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage
 
-from pipeline.result import RejectionReason
+from pipeline.result import QualityIssue, QualityWarning, RejectionReason
 from reports.equipment import is_ours
 from reports.reported_photograph import ObjectReference, PredecessorReport
 from reports.reported_scores import read_scores
@@ -41,6 +41,14 @@ def mixed():
 
 def texts(report: Dataset) -> str:
     return "\n".join(str(element.value) for element in report.iterall() if element.keyword == "TextValue")
+
+
+def test_warnings_stand_beside_the_score_as_text() -> None:
+    warned = score(warnings=(QualityWarning(QualityIssue.BLURRED, "The face is not quite sharp."),))
+    report, _ = objects_for([(secondary_capture(1), warned)])
+    assert "Warning: The face is not quite sharp." in texts(report)
+    plain, _ = objects_for([(secondary_capture(1), score())])
+    assert "Warning" not in texts(plain)
 
 
 def test_scores_and_reasons_are_read_back() -> None:
