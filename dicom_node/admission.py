@@ -5,20 +5,27 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable
+from typing import TypeVar
 
-from dicom_node.settings import Sender
+from dicom_node.settings import Destination, Sender
+
+_Entry = TypeVar("_Entry", Sender, Destination)
 
 
-def is_admitted(senders: Iterable[Sender], calling_ae_title: str, address: str) -> bool:
-    """Whether a peer that calls itself `calling_ae_title` may send from the IP `address`.
+def admitted_as(entries: Iterable[_Entry], calling_ae_title: str, address: str) -> _Entry | None:
+    """Return the entry that admits a peer that calls itself `calling_ae_title` from the IP `address`.
 
     Its title must be listed, and where the entry names a host the address must be one of that
-    host's. Nobody listed: nobody is admitted.
+    host's. None: nobody of that name is listed, or not there.
     """
     title = calling_ae_title.strip()
-    return any(
-        sender.ae_title == title and (not sender.host or _same_host(sender.host, address))
-        for sender in senders
+    return next(
+        (
+            entry
+            for entry in entries
+            if entry.ae_title == title and (not entry.host or _same_host(entry.host, address))
+        ),
+        None,
     )
 
 

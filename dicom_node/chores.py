@@ -13,6 +13,9 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from dicom_node.logs import innermost
 
+# Interval in seconds, and what is done.
+Chore = tuple[float, Callable[[], object]]
+
 _log = structlog.get_logger(__name__)
 
 
@@ -22,8 +25,8 @@ class Chores:
     A chore that raises is logged by the class of its error, counted, and run again at its next turn.
     """
 
-    def __init__(self, chores: Mapping[str, tuple[float, Callable[[], object]]]) -> None:
-        """Take name -> (interval in seconds, function)."""
+    def __init__(self, chores: Mapping[str, Chore]) -> None:
+        """Take them by name."""
         # Skipped turns of a long chore are normal, and APScheduler would warn about each.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._failures: Counter[tuple[str, str]] = Counter()

@@ -9,19 +9,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
+from typing import TypedDict
 
 import structlog
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.chores import Chores
+from dicom_node.caller import Caller
+from dicom_node.chores import Chore, Chores
+from dicom_node.commitment_scp import CommitmentScp
+from dicom_node.commitment_scu import CommitmentScu
+from dicom_node.commitments import Commitments
 from dicom_node.data_folder import FolderInUseError, FolderLock
 from dicom_node.metrics import NodeCollector, StageSeconds
 from dicom_node.outbox import Backoff, Outbox
 from dicom_node.receiver import Receiver
 from dicom_node.sender import Sender
-from dicom_node.settings import Settings
+from dicom_node.settings import Destination, Settings
 from dicom_node.status import StatusServer, build_app
 from dicom_node.study_steps import Scorer, StudySteps
 from dicom_node.trigger import Trigger
@@ -46,6 +51,14 @@ class _Core:
     engine: Engine
     sessions: sessionmaker[Session]
     store: InstanceStore
+
+
+class _Calling(TypedDict):
+    """How associations are opened; see `Caller`."""
+
+    ae_title: str
+    association_seconds: float
+    response_seconds: float
 
 
 class Node:
@@ -110,7 +123,9 @@ class Node:
     def _start(self) -> None:
         core = self._core = self._open()
         self._status = self._start_status()
-        self._receiver = self._start_receiver(core)
+        commitments = self._commitments(core)
+        commitment_scp = self._commitment_scp(core)
+        self._receiver = self._start_receiver(core, commitments, commitment_scp)
         steps = StudySteps(
             sessions=core.sessions,
             store=core.store,
@@ -120,7 +135,8 @@ class Node:
             observe=self._stages.observe,
         )
         queue = self._queue = self._start_queue(steps)
-        chores = self._chores = self._start_chores(core, queue, steps.scorer.provenance.digest())
+        work = self._delivery_work(core, commitments, commitment_scp)
+        chores = self._chores = self._start_chores(core, queue, steps.scorer.provenance.digest(), work)
         self._registry.register(
             NodeCollector(
                 sessions=core.sessions, workflows=queue.depth, chore_failures=lambda: chores.failures
@@ -158,10 +174,17 @@ class Node:
         self._stopping.callback(server.stop)
         return server
 
-    def _start_receiver(self, core: _Core) -> Receiver:
+    def _start_receiver(
+        self, core: _Core, commitments: Commitments, commitment_scp: CommitmentScp
+    ) -> Receiver:
         where = self._settings.node
         receiver = Receiver(
-            settings=self._settings, sessions=core.sessions, store=core.store, clock=self._clock
+            settings=self._settings,
+            sessions=core.sessions,
+            store=core.store,
+            clock=self._clock,
+            commitment_scp=commitment_scp,
+            commitments=commitments,
         )
         try:
             receiver.start()
@@ -187,7 +210,9 @@ class Node:
     def _stop_chores(self, chores: Chores) -> None:
         self._came_to_rest &= chores.stop(seconds=_STOP_SECONDS)
 
-    def _start_chores(self, core: _Core, queue: StudyQueue, setup_digest: str) -> Chores:
+    def _start_chores(
+        self, core: _Core, queue: StudyQueue, setup_digest: str, work: Mapping[str, Chore]
+    ) -> Chores:
         settings = self._settings
         trigger = Trigger(
             sessions=core.sessions,
@@ -196,36 +221,78 @@ class Node:
             quiet_seconds=settings.trigger.quiet_seconds,
             setup_digest=setup_digest,
         )
-        outbox = self._outbox(core)
-        work: dict[str, tuple[float, Callable[[], object]]] = {"trigger": (_SWEEP_SECONDS, trigger.sweep)}
-        for destination in settings.destinations:
-            # A chore each: a destination that hangs must not hold up the others.
-            work[f"deliver to {destination.ae_title}"] = (
-                _SWEEP_SECONDS,
-                partial(outbox.deliver_due, destination),
-            )
-        chores = Chores(work)
+        chores = Chores({"trigger": (_SWEEP_SECONDS, trigger.sweep), **work})
         chores.start()
         self._stopping.callback(self._stop_chores, chores)
         return chores
 
+    def _delivery_work(
+        self, core: _Core, commitments: Commitments, commitment_scp: CommitmentScp
+    ) -> dict[str, Chore]:
+        outbox = self._outbox(core)
+
+        def serve(destination: Destination) -> None:
+            outbox.deliver_due(destination)
+            # Asked where the setting was turned off, too: what was stored under it still waits.
+            commitments.ask_due(destination)
+
+        # A chore each: a peer that hangs must not hold up the others.
+        deliveries: dict[str, Chore] = {
+            f"deliver to {destination.ae_title}": (_SWEEP_SECONDS, partial(serve, destination))
+            for destination in self._settings.destinations
+        }
+        reports: dict[str, Chore] = {
+            f"report to {sender.ae_title}": (_SWEEP_SECONDS, partial(commitment_scp.report_due, sender))
+            for sender in self._settings.senders
+            if sender.commitment_port
+        }
+        return deliveries | reports
+
     def _outbox(self, core: _Core) -> Outbox:
-        settings = self._settings
         return Outbox(
             sessions=core.sessions,
             resolve=core.store.absolute,
-            sender=Sender(
-                ae_title=settings.node.ae_title,
-                association_seconds=settings.delivery.timeout_seconds,
-                response_seconds=settings.delivery.timeout_seconds,
-            ),
+            sender=Sender(**self._calling()),
             clock=self._clock,
             random=self._random,
-            backoff=Backoff(
-                first_seconds=settings.delivery.first_retry_seconds,
-                longest_seconds=settings.delivery.max_retry_seconds,
-                attempts=settings.delivery.max_attempts,
-            ),
+            backoff=self._backoff,
+        )
+
+    def _commitments(self, core: _Core) -> Commitments:
+        return Commitments(
+            sessions=core.sessions,
+            scu=CommitmentScu(**self._calling()),
+            clock=self._clock,
+            random=self._random,
+            backoff=self._backoff,
+            timeout_seconds=self._settings.delivery.commitment_timeout_seconds,
+        )
+
+    def _commitment_scp(self, core: _Core) -> CommitmentScp:
+        return CommitmentScp(
+            sessions=core.sessions,
+            store=core.store,
+            caller=Caller(**self._calling()),
+            clock=self._clock,
+            random=self._random,
+            backoff=self._backoff,
+        )
+
+    def _calling(self) -> _Calling:
+        seconds = self._settings.delivery.timeout_seconds
+        return {
+            "ae_title": self._settings.node.ae_title,
+            "association_seconds": seconds,
+            "response_seconds": seconds,
+        }
+
+    @property
+    def _backoff(self) -> Backoff:
+        delivery = self._settings.delivery
+        return Backoff(
+            first_seconds=delivery.first_retry_seconds,
+            longest_seconds=delivery.max_retry_seconds,
+            attempts=delivery.max_attempts,
         )
 
     def _database_trouble(self) -> str | None:

@@ -12,18 +12,35 @@ from typing import Protocol
 import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.sender import Destination, Outcome, Verdict
-from storage.deliveries import PendingDelivery, due, mark_dead, mark_delivered, mark_failed
+from dicom_node.caller import Peer
+from dicom_node.sender import Outcome, Verdict
+from storage.deliveries import (
+    PendingDelivery,
+    due,
+    mark_dead,
+    mark_delivered,
+    mark_failed,
+    mark_uncommitted,
+)
 
 _log = structlog.get_logger(__name__)
 
 _BATCH = 50
 
 
+class Destination(Peer, Protocol):
+    """Where results go."""
+
+    @property
+    def storage_commitment(self) -> bool:
+        """Whether a result counts as delivered only when the destination has committed itself to keep it."""
+        ...
+
+
 class SendsFiles(Protocol):
     """What the outbox needs of a sender."""
 
-    def send(self, destination: Destination, files: list[Path], /) -> list[Outcome]:
+    def send(self, destination: Peer, files: list[Path], /) -> list[Outcome]:
         """Send the files; return one outcome per file, in order, and raise nothing for network trouble."""
         ...
 
@@ -62,31 +79,37 @@ class Outbox:
     backoff: Backoff
 
     def deliver_due(self, destination: Destination) -> int:
-        """Send what is due for `destination` until nothing is; return how many were delivered.
+        """Send what is due for `destination` until nothing is; return how many it stored.
 
         An object that was sent but not recorded, because the node was killed in between, goes out
         again: the same bytes under the same UID.
         """
-        delivered = 0
+        stored = 0
         while True:
             with self.sessions() as session:
                 batch = due(session, destination=destination.ae_title, now=self.clock(), limit=_BATCH)
             if not batch:
-                return delivered
+                return stored
             outcomes = self.sender.send(destination, [self.resolve(delivery.path) for delivery in batch])
             with self.sessions.begin() as session:
                 for delivery, outcome in zip(batch, outcomes, strict=True):
-                    self._record(session, delivery, outcome)
-            stored = sum(outcome.verdict is Verdict.DELIVERED for outcome in outcomes)
-            delivered += stored
+                    self._record(session, delivery, outcome, committed=not destination.storage_commitment)
+            taken = sum(outcome.verdict is Verdict.DELIVERED for outcome in outcomes)
+            stored += taken
             # The rest of a batch that lost its association is due still: leave it to the next turn.
-            if not stored:
-                return delivered
+            if not taken:
+                return stored
 
-    def _record(self, session: Session, delivery: PendingDelivery, outcome: Outcome) -> None:
+    def _record(
+        self, session: Session, delivery: PendingDelivery, outcome: Outcome, *, committed: bool
+    ) -> None:
         if outcome.verdict is Verdict.NOT_TRIED:
             return
         log = _log.bind(sop_instance_uid=delivery.sop_instance_uid, destination=delivery.destination)
+        if outcome.verdict is Verdict.DELIVERED and not committed:
+            mark_uncommitted(session, delivery.id, now=self.clock())
+            log.info("stored, commitment to come")
+            return
         if outcome.verdict is Verdict.DELIVERED:
             mark_delivered(session, delivery.id, now=self.clock())
             log.info("delivered")

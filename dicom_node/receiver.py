@@ -1,4 +1,4 @@
-"""The Storage SCP (PS3.4 annex B): takes photographs in and answers for them."""
+"""The listener: photographs come in and are answered for (PS3.4 annex B), commitments are told (annex J)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import structlog
 from pydicom import uid
+from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.admission import is_admitted
+from dicom_node.admission import admitted_as
+from dicom_node.commitment_scp import CommitmentScp
+from dicom_node.commitment_scu import STORAGE_COMMITMENT
+from dicom_node.commitments import Commitments
 from dicom_node.reception import Reception
-from dicom_node.settings import Settings
+from dicom_node.settings import Destination, Sender, Settings
 from storage.instances import InstanceStore
 
 _log = structlog.get_logger(__name__)
@@ -41,13 +46,15 @@ TRANSFER_SYNTAXES = (
 )
 # PS3.8 section 9.3.4: rejected-permanent, by the service user, calling AE title not recognized.
 _CALLING_AE_TITLE_NOT_RECOGNIZED = (0x01, 0x01, 0x03)
+# PS3.7 annex C.5.20: refused, not authorized.
+_NOT_AUTHORIZED = 0x0124
 _GRACE_SECONDS = 5.0
 # PS3.8 annex D.1: what DCMTK sends at most. pynetdicom's own 16 KB take eight times as many turns.
 _MAXIMUM_PDU_LENGTH = 128 * 1024
 
 
 class Receiver:
-    """Listens for C-ECHO and C-STORE while started."""
+    """Listens for C-ECHO, C-STORE and storage commitment while started."""
 
     def __init__(
         self,
@@ -56,7 +63,14 @@ class Receiver:
         sessions: sessionmaker[Session],
         store: InstanceStore,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        commitment_scp: CommitmentScp | None = None,
+        commitments: Commitments | None = None,
     ) -> None:
+        """Listen for nothing yet.
+
+        commitment_scp: takes the requests of senders. commitments: take the reports of destinations. Without
+        one of them, what it is for is not accepted.
+        """
         self._settings = settings
         self._reception = Reception(
             sessions=sessions,
@@ -64,7 +78,13 @@ class Receiver:
             minimum_free_bytes=settings.data.minimum_free_megabytes * 1_000_000,
             clock=clock,
         )
+        self._commitment_scp = commitment_scp
+        self._commitments = commitments
+        self._admitted: WeakKeyDictionary[Any, Sender] = WeakKeyDictionary()
         self._ae = _application_entity(settings)
+        if commitment_scp or commitments:
+            # A destination calls us and is the provider all the same.
+            self._ae.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
         self._server: Any = None
 
     @property
@@ -91,6 +111,8 @@ class Receiver:
                 (evt.EVT_REQUESTED, self._admit),
                 (evt.EVT_C_ECHO, self._echo),
                 (evt.EVT_C_STORE, self._store),
+                (evt.EVT_N_ACTION, self._take_commitment_request),
+                (evt.EVT_N_EVENT_REPORT, self._take_commitment_report),
             ],
         )
         _log.info("receiver started", ae_title=node.ae_title, host=node.host, port=self.port)
@@ -115,7 +137,7 @@ class Receiver:
         try:
             requestor = event.assoc.requestor
             title = str(requestor.primitive.calling_ae_title)
-            admitted = is_admitted(self._settings.senders, title, requestor.address)
+            admitted = self._is_admitted(event.assoc, title, requestor.address)
             if not admitted:
                 _log.warning(
                     "association refused", calling_ae_title=title.strip(), peer_address=requestor.address
@@ -124,6 +146,38 @@ class Receiver:
             if not admitted:
                 event.assoc.acse.send_reject(*_CALLING_AE_TITLE_NOT_RECOGNIZED)
                 event.assoc.kill()
+
+    def _is_admitted(self, association: Any, title: str, address: str) -> bool:  # noqa: ANN401
+        sender = admitted_as(self._settings.senders, title, address)
+        if sender is not None:
+            self._admitted[association] = sender
+            return True
+        if admitted_as(self._committing, title, address) is None:
+            return False
+        # It may report what it commits itself to, and store nothing.
+        association.acceptor.supported_contexts = [
+            context
+            for context in association.acceptor.supported_contexts
+            if context.abstract_syntax in (_VERIFICATION, STORAGE_COMMITMENT)
+        ]
+        return True
+
+    @property
+    def _committing(self) -> list[Destination]:
+        return [entry for entry in self._settings.destinations if entry.storage_commitment]
+
+    def _take_commitment_request(self, event: Any) -> tuple[int, Dataset | None]:  # noqa: ANN401
+        sender = self._admitted.get(event.assoc)
+        if self._commitment_scp is None or sender is None:
+            return _NOT_AUTHORIZED, None
+        return self._commitment_scp.take_request(event, sender)
+
+    def _take_commitment_report(self, event: Any) -> tuple[int, Dataset | None]:  # noqa: ANN401
+        requestor = event.assoc.requestor
+        title = str(requestor.ae_title).strip()
+        if self._commitments is None or admitted_as(self._committing, title, requestor.address) is None:
+            return _NOT_AUTHORIZED, None
+        return self._commitments.take_report(title, event.event_information), None
 
     def _echo(self, _event: evt.Event) -> int:
         return 0x0000

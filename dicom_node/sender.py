@@ -6,38 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pynetdicom import AE, _config
+from pynetdicom import _config
 from pynetdicom.association import Association
+
+from dicom_node.caller import Caller, Peer
 
 # With this, a file's data set goes out byte for byte; otherwise pynetdicom decodes and encodes it anew.
 _config.STORE_SEND_CHUNKED_DATASET = True
-
-_CONNECT_SECONDS = 10.0
-_ASSOCIATION_SECONDS = 30.0
-_RESPONSE_SECONDS = 60.0
-
-
-class Destination(Protocol):
-    """Where results go."""
-
-    @property
-    def ae_title(self) -> str:
-        """The called AE title."""
-        ...
-
-    @property
-    def host(self) -> str:
-        """Host name or address."""
-        ...
-
-    @property
-    def port(self) -> int:
-        """TCP port."""
-        ...
 
 
 class Verdict(StrEnum):
@@ -88,15 +67,10 @@ def classify_status(status: int) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
-    """Sends files under our AE title; every wait on the network has a limit, in seconds."""
+class Sender(Caller):
+    """Sends files under our AE title."""
 
-    ae_title: str
-    connect_seconds: float = _CONNECT_SECONDS
-    association_seconds: float = _ASSOCIATION_SECONDS
-    response_seconds: float = _RESPONSE_SECONDS
-
-    def send(self, destination: Destination, files: Sequence[Path]) -> list[Outcome]:
+    def send(self, destination: Peer, files: Sequence[Path]) -> list[Outcome]:
         """Send DICOM files (PS3.10) over one association; return one outcome per file, in order.
 
         Network trouble and unreadable files are outcomes, never exceptions. The presentation contexts
@@ -108,11 +82,11 @@ class Sender:
         if not contexts:
             return outcomes
         try:
-            association = self._associate(destination, contexts)
+            association = self.associate(destination, contexts)
         except OSError:  # the host's name cannot be resolved just now, or no socket is to be had
             return outcomes
         if not association.is_established:
-            failure = _why_not_established(association)
+            failure = why_not_established(association)
             return [kind if isinstance(kind, Outcome) else failure for kind in kinds]
         try:
             _store_all(association, kinds, files, outcomes)
@@ -121,18 +95,9 @@ class Sender:
                 association.release()
         return outcomes
 
-    def _associate(self, destination: Destination, contexts: Sequence[tuple[str, str]]) -> Association:
-        entity = AE(ae_title=self.ae_title)
-        entity.connection_timeout = self.connect_seconds
-        entity.acse_timeout = self.association_seconds
-        entity.dimse_timeout = self.response_seconds
-        entity.network_timeout = self.response_seconds
-        for sop_class, transfer_syntax in contexts:
-            entity.add_requested_context(sop_class, transfer_syntax)
-        return entity.associate(destination.host, destination.port, ae_title=destination.ae_title)
 
-
-def _why_not_established(association: Association) -> Outcome:
+def why_not_established(association: Association) -> Outcome:
+    """Return what it means that this association was not established."""
     if association.is_rejected:
         return ASSOCIATION_REJECTED
     # pynetdicom gives up an association of which the peer accepted no context at all.

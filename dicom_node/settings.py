@@ -125,6 +125,8 @@ class Delivery(_Section):
     # With these defaults a destination may be away for a weekend.
     max_attempts: Annotated[int, Field(ge=1)] = 130
     timeout_seconds: Seconds = 30.0
+    # How long a destination may take to report what it commits itself to; then it gets the object again.
+    commitment_timeout_seconds: Seconds = 600.0
 
     @model_validator(mode="after")
     def _retries_in_order(self) -> Self:
@@ -134,10 +136,21 @@ class Delivery(_Section):
 
 
 class Sender(_Section):
-    """Who may send: the calling AE title, and the host it must call from when one is given."""
+    """Who may send: the calling AE title, and the host it must call from when one is given.
+
+    commitment_port: where the sender takes reports of storage commitment; 0: on the association on which it
+    asked.
+    """
 
     ae_title: AETitle
     host: str = ""
+    commitment_port: ListenPort = 0
+
+    @model_validator(mode="after")
+    def _reports_need_a_host(self) -> Self:
+        if self.commitment_port and not self.host:
+            raise ValueError("a commitment_port needs a host to report to")
+        return self
 
 
 class Destination(_Section):

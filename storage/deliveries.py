@@ -1,4 +1,8 @@
-"""Artefacts on their way to destinations: due, delivered or dead. Times come from the caller's clock."""
+"""Artefacts on their way to destinations. Times come from the caller's clock.
+
+due -> delivered, or due -> uncommitted -> delivered where the destination has to commit itself to storage
+(PS3.4 annex J); dead where it was given up.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from storage.tables import Artefact, Delivery
 
 DUE = "due"
+UNCOMMITTED = "uncommitted"
 DELIVERED = "delivered"
 DEAD = "dead"
 
@@ -21,7 +26,7 @@ class PendingDelivery:
     """A delivery that is not done, with what its sender needs.
 
     path: of the object's file, relative to the data folder. attempts: those made so far.
-    error: the class of the last failure, None before the first.
+    error: the class of the last failure, None before the first. state: due | uncommitted | dead.
     """
 
     id: int
@@ -30,7 +35,9 @@ class PendingDelivery:
     due_at: datetime
     error: str | None
     sop_instance_uid: str
+    sop_class_uid: str
     path: str
+    state: str
 
 
 def add_deliveries(
@@ -51,13 +58,13 @@ def add_deliveries(
 
 def due(session: Session, *, destination: str, now: datetime, limit: int) -> list[PendingDelivery]:
     """Return at most `limit` deliveries to `destination` whose time has come, oldest first."""
-    query = _pending(DUE).where(Delivery.destination == destination, Delivery.due_at <= now).limit(limit)
-    return _read(session, query)
+    wanted = (Delivery.state == DUE, Delivery.destination == destination, Delivery.due_at <= now)
+    return pending(session, *wanted, limit=limit)
 
 
 def waiting(session: Session) -> list[PendingDelivery]:
-    """Return every delivery that will be tried, now or later."""
-    return _read(session, _pending(DUE))
+    """Return every delivery that will be tried, now or later, or that waits for its commitment."""
+    return _read(session, _pending(DUE, UNCOMMITTED))
 
 
 def dead(session: Session) -> list[PendingDelivery]:
@@ -68,6 +75,11 @@ def dead(session: Session) -> list[PendingDelivery]:
 def mark_delivered(session: Session, delivery_id: int, *, now: datetime) -> None:
     """Record that the destination answered that it stored the object; the caller commits."""
     _update_due(session, delivery_id, state=DELIVERED, delivered_at=now, last_error=None)
+
+
+def mark_uncommitted(session: Session, delivery_id: int, *, now: datetime) -> None:
+    """Record that the destination answered Success, and is yet to commit itself; the caller commits."""
+    _update_due(session, delivery_id, state=UNCOMMITTED, due_at=now, last_error=None, transaction_uid=None)
 
 
 def mark_failed(session: Session, delivery_id: int, *, error: str, next_due: datetime) -> None:
@@ -97,14 +109,26 @@ def count_deliveries(session: Session) -> dict[str, int]:
     """Return state -> number of deliveries, with every state present."""
     query = select(Delivery.state, func.count()).group_by(Delivery.state)
     counted = {row[0]: row[1] for row in session.execute(query)}
-    return {DUE: 0, DELIVERED: 0, DEAD: 0} | counted
+    return {DUE: 0, UNCOMMITTED: 0, DELIVERED: 0, DEAD: 0} | counted
 
 
-def _pending(state: str) -> Select[Delivery, Artefact]:
+def pending(session: Session, *conditions: ColumnElement[bool], limit: int) -> list[PendingDelivery]:
+    """Return at most `limit` deliveries that meet every condition, oldest first."""
+    query = (
+        select(Delivery, Artefact)
+        .join(Artefact, Artefact.id == Delivery.artefact_pk)
+        .where(*conditions)
+        .order_by(Delivery.id)
+        .limit(limit)
+    )
+    return _read(session, query)
+
+
+def _pending(*states: str) -> Select[Delivery, Artefact]:
     return (
         select(Delivery, Artefact)
         .join(Artefact, Artefact.id == Delivery.artefact_pk)
-        .where(Delivery.state == state)
+        .where(Delivery.state.in_(states))
         .order_by(Delivery.id)
     )
 
@@ -118,7 +142,9 @@ def _read(session: Session, query: Select[Delivery, Artefact]) -> list[PendingDe
             due_at=delivery.due_at,
             error=delivery.last_error,
             sop_instance_uid=artefact.sop_instance_uid,
+            sop_class_uid=artefact.sop_class_uid,
             path=artefact.path,
+            state=delivery.state,
         )
         for delivery, artefact in session.execute(query)
     ]

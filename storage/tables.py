@@ -149,7 +149,9 @@ class Artefact(Base):
 class Delivery(Base):
     """One artefact on its way to one destination.
 
-    state: due | delivered | dead. A due row is tried when `due_at` has come.
+    state: due | uncommitted | delivered | dead. A due row is tried when `due_at` has come. An uncommitted
+    one is stored there, and has no commitment yet: before the request `transaction_uid` is NULL and `due_at`
+    says when to ask, after it `due_at` says until when to wait for the report.
     """
 
     __tablename__ = "delivery"
@@ -166,6 +168,31 @@ class Delivery(Base):
     due_at: Mapped[datetime]
     last_error: Mapped[str | None] = mapped_column(String(255))
     delivered_at: Mapped[datetime | None]
+    # Of the latest request for storage commitment.
+    transaction_uid: Mapped[str | None] = mapped_column(String(64), index=True)
+
+
+class Commitment(Base):
+    """A sender's request that we commit ourselves to keep its objects (PS3.4 annex J).
+
+    instances: [SOP class UID, SOP Instance UID] pairs. state: due | reported | dead.
+    """
+
+    __tablename__ = "commitment"
+    __table_args__ = (
+        UniqueConstraint("ae_title", "transaction_uid"),
+        Index("ix_commitment_due", "state", "due_at"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ae_title: Mapped[str] = mapped_column(String(16))
+    transaction_uid: Mapped[str] = mapped_column(String(64))
+    instances: Mapped[list[Any]]
+    requested_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    due_at: Mapped[datetime]
+    last_error: Mapped[str | None] = mapped_column(String(255))
 
 
 class Audit(Base):

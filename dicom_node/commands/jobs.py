@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session
 from dicom_node.commands.node_database import node_database
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.workflow import FAILED, system_database, workflow_states
-from storage.deliveries import DEAD, DUE, PendingDelivery, count_deliveries, dead, waiting
+from storage.deliveries import DEAD, PendingDelivery, count_deliveries, dead, waiting
 
 
 def jobs(
@@ -49,17 +48,17 @@ def _print_deliveries(session: Session) -> bool:
     counts, due, given_up = count_deliveries(session), waiting(session), dead(session)
     typer.echo("Deliveries: " + ", ".join(f"{number} {state}" for state, number in counts.items()))
     header = ("ID", "STATE", "DESTINATION", "ATTEMPTS", "NEXT ATTEMPT", "LAST ERROR", "SOP INSTANCE UID")
-    _print_rows([header, *map(partial(_row, DUE), due), *map(partial(_row, DEAD), given_up)])
+    _print_rows([header, *map(_row, due), *map(_row, given_up)])
     return bool(given_up)
 
 
-def _row(state: str, delivery: PendingDelivery) -> tuple[str, ...]:
+def _row(delivery: PendingDelivery) -> tuple[str, ...]:
     return (
         str(delivery.id),
-        state,
+        delivery.state,
         delivery.destination,
         str(delivery.attempts),
-        delivery.due_at.isoformat(timespec="seconds") if state == DUE else "-",
+        delivery.due_at.isoformat(timespec="seconds") if delivery.state != DEAD else "-",
         delivery.error or "-",
         delivery.sop_instance_uid,
     )

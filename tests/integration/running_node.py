@@ -57,6 +57,10 @@ class NodeUnderTest:
     destination_port: int
     destination: str = "ORTHANC"
     quiet_seconds: float = 0.5
+    storage_commitment: bool = False
+    # Further settings: lines of [delivery], and whole tables at the end of the file.
+    delivery: str = ""
+    further: str = ""
     port: int = field(default_factory=free_port)
     status_port: int = field(default_factory=free_port)
 
@@ -77,6 +81,7 @@ class NodeUnderTest:
             first_retry_seconds = 0.5
             max_retry_seconds = 1.0
             timeout_seconds = 5
+            {self.delivery}
             [status]
             port = {self.status_port}
             [[senders]]
@@ -85,6 +90,8 @@ class NodeUnderTest:
             ae_title = "{self.destination}"
             host = "{LOOPBACK}"
             port = {self.destination_port}
+            storage_commitment = {str(self.storage_commitment).lower()}
+            {self.further}
             """
         )
         return path

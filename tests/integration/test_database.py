@@ -11,11 +11,16 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from storage.database import connect, migrate, sessions
+from storage.database import MIGRATIONS, connect, migrate, sessions
 from storage.tables import Audit, Base, Encounter, Patient
+
+
+def _newest() -> str:
+    return str(ScriptDirectory(str(MIGRATIONS)).get_current_head())
 
 
 @pytest.fixture
@@ -35,7 +40,7 @@ def test_migrations_and_tables_agree(engine: Engine) -> None:
 def test_migrating_again_changes_nothing(engine: Engine) -> None:
     migrate(engine)
     with engine.connect() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [("0001",)]
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [(_newest(),)]
 
 
 def test_sqlite_is_opened_for_durability(engine: Engine) -> None:
@@ -116,8 +121,8 @@ def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
 def test_a_revision_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "migrations"
     shutil.copytree(Path("storage/migrations"), broken, ignore=shutil.ignore_patterns("__pycache__"))
-    (broken / "versions" / "0002_broken.py").write_text(
-        "from alembic import op\nrevision = '0002'\ndown_revision = '0001'\n"
+    (broken / "versions" / "broken.py").write_text(
+        f"from alembic import op\nrevision = 'broken'\ndown_revision = '{_newest()}'\n"
         "def upgrade():\n    op.execute('CREATE TABLE half (id INTEGER)')\n    raise RuntimeError('broken')\n"
     )
     monkeypatch.setattr("storage.database.MIGRATIONS", broken)

@@ -82,7 +82,7 @@ def test_photographs_come_back_as_report_and_images(node: NodeUnderTest, orthanc
     assert "chore_failures_total{" not in metrics
     assert jobs.returncode == 0, jobs.stderr
     assert "Studies in the queue: 0" in jobs.stdout
-    assert "0 due, 3 delivered, 0 dead" in jobs.stdout
+    assert "0 due, 0 uncommitted, 3 delivered, 0 dead" in jobs.stdout
     for secret in (PATIENT_ID, PATIENT_NAME, "TEST", "19700102"):
         assert secret not in node.output + jobs.stdout + jobs.stderr + metrics
     (report,) = _by_class(orthanc, Comprehensive3DSRStorage)

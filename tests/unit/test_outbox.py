@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.caller import Peer
 from dicom_node.outbox import Backoff, Outbox
 from dicom_node.sender import (
     ASSOCIATION_LOST,
@@ -17,7 +18,6 @@ from dicom_node.sender import (
     NO_ACCEPTED_CONTEXT,
     NO_ASSOCIATION,
     NOT_TRIED,
-    Destination,
     Outcome,
 )
 from storage.deliveries import (
@@ -38,6 +38,7 @@ class _Peer:
     ae_title: str = "PACS"
     host: str = "127.0.0.1"
     port: int = 1
+    storage_commitment: bool = False
 
 
 @dataclass
@@ -47,7 +48,7 @@ class _Answers:
     rule: Callable[[str], Outcome]
     batches: list[list[str]] = field(default_factory=list)
 
-    def send(self, destination: Destination, files: list[Path]) -> list[Outcome]:
+    def send(self, destination: Peer, files: list[Path]) -> list[Outcome]:
         self.batches.append([file.name for file in files])
         return [self.rule(file.name) for file in files]
 
@@ -86,7 +87,7 @@ def test_due_objects_go_out_once_in_order(tmp_path: Path) -> None:
     assert outbox.deliver_due(_Peer()) == 3
     assert outbox.deliver_due(_Peer()) == 0
     assert sender.batches == [["1.1.dcm", "1.2.dcm", "1.3.dcm"]]
-    assert _counts(sessions) == {"due": 3, "delivered": 3, "dead": 0}
+    assert _counts(sessions) == {"due": 3, "uncommitted": 0, "delivered": 3, "dead": 0}
 
 
 def test_a_transient_failure_waits_longer_each_time_and_dies_at_the_limit(tmp_path: Path) -> None:
@@ -132,7 +133,7 @@ def test_a_permanent_failure_dies_at_once_and_leaves_the_others_alone(tmp_path: 
     assert _outbox(sessions, sender, _Clock()).deliver_due(_Peer()) == 1
     with sessions() as session:
         assert [(d.sop_instance_uid, d.error) for d in dead(session)] == [("1.1", "no_accepted_context")]
-    assert _counts(sessions) == {"due": 0, "delivered": 1, "dead": 1}
+    assert _counts(sessions) == {"due": 0, "uncommitted": 0, "delivered": 1, "dead": 1}
 
 
 def test_what_was_not_tried_stays_due_without_an_attempt(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_revived_deliveries_are_due_at_once_with_fresh_attempts(tmp_path: Path) 
         assert [(delivery.id, delivery.attempts) for delivery in ready] == [(first, 0)]
     with sessions.begin() as session:
         assert revive(session, now=clock.now) == [second]
-    assert _counts(sessions) == {"due": 2, "delivered": 0, "dead": 0}
+    assert _counts(sessions) == {"due": 2, "uncommitted": 0, "delivered": 0, "dead": 0}
 
 
 def test_an_object_has_one_delivery_per_destination(tmp_path: Path) -> None:
@@ -186,4 +187,4 @@ def test_a_late_failure_does_not_bring_back_what_was_delivered(tmp_path: Path) -
         (delivery,) = waiting(session)
         mark_delivered(session, delivery.id, now=NOON)
         mark_dead(session, delivery.id, error="no_association")
-    assert _counts(sessions) == {"due": 0, "delivered": 1, "dead": 0}
+    assert _counts(sessions) == {"due": 0, "uncommitted": 0, "delivered": 1, "dead": 0}

@@ -40,7 +40,7 @@ def test_jobs_of_an_empty_node(config: Path, tmp_path: Path) -> None:
     database(tmp_path)
     result = _run(config, "jobs")
     assert result.exit_code == 0, result.output
-    assert result.output == "Studies in the queue: 0\nDeliveries: 0 due, 0 delivered, 0 dead\n"
+    assert result.output == "Studies in the queue: 0\nDeliveries: 0 due, 0 uncommitted, 0 delivered, 0 dead\n"
 
 
 def test_jobs_names_what_waits_and_what_was_given_up(config: Path, tmp_path: Path) -> None:

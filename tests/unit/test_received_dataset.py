@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydicom.pixels import get_decoder
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from dicom_node.admission import is_admitted
+from dicom_node.admission import admitted_as
 from dicom_node.received_dataset import UnusableDatasetError, identify, is_uid
 from dicom_node.receiver import TRANSFER_SYNTAXES
 from dicom_node.settings import Sender
@@ -87,10 +87,10 @@ def test_every_accepted_compression_can_be_decoded(syntax: object) -> None:
 
 def test_a_sender_is_known_by_title_and_host() -> None:
     senders = [Sender(ae_title="A", host="192.0.2.1"), Sender(ae_title="A", host="::1"), Sender(ae_title="B")]
-    assert is_admitted(senders, "A ", "192.0.2.1")
-    assert is_admitted(senders, "A", "::ffff:192.0.2.1")
-    assert is_admitted(senders, "A", "0:0:0:0:0:0:0:1")
-    assert is_admitted(senders, "B", "198.51.100.9")
-    assert not is_admitted(senders, "A", "192.0.2.2")
-    assert not is_admitted(senders, "a", "192.0.2.1")
-    assert not is_admitted([], "A", "192.0.2.1")
+    assert admitted_as(senders, "A ", "192.0.2.1")
+    assert admitted_as(senders, "A", "::ffff:192.0.2.1")
+    assert admitted_as(senders, "A", "0:0:0:0:0:0:0:1")
+    assert admitted_as(senders, "B", "198.51.100.9")
+    assert not admitted_as(senders, "A", "192.0.2.2")
+    assert not admitted_as(senders, "a", "192.0.2.1")
+    assert not admitted_as([], "A", "192.0.2.1")

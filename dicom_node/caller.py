@@ -1,0 +1,94 @@
+"""Associations that we open ourselves: every wait on the network has a limit."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+
+_CONNECT_SECONDS = 10.0
+_ASSOCIATION_SECONDS = 30.0
+_RESPONSE_SECONDS = 60.0
+
+# An event of pynetdicom's and what handles it.
+Handler = tuple[Any, Callable[[Any], Any]]
+
+
+class Peer(Protocol):
+    """An application entity that takes associations."""
+
+    @property
+    def ae_title(self) -> str:
+        """The called AE title."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Host name or address."""
+        ...
+
+    @property
+    def port(self) -> int:
+        """TCP port."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Opens associations under our AE title; every limit is in seconds.
+
+    tls: what a connection is secured with, None for plain TCP.
+    """
+
+    ae_title: str
+    connect_seconds: float = _CONNECT_SECONDS
+    association_seconds: float = _ASSOCIATION_SECONDS
+    response_seconds: float = _RESPONSE_SECONDS
+    tls: ssl.SSLContext | None = None
+
+    def associate(
+        self,
+        peer: Peer,
+        contexts: Sequence[tuple[str, str | None]],
+        *,
+        as_scp_of: str | None = None,
+        handlers: Sequence[Handler] = (),
+    ) -> Association:
+        """Return an association, established or not, with these (SOP class, transfer syntax) contexts.
+
+        No transfer syntax: the uncompressed ones. as_scp_of: the SOP class of which we are the provider
+        although we call (PS3.7 D.3.3.4).
+
+        Raises OSError: the host's name cannot be resolved just now, or no socket is to be had.
+        """
+        entity = AE(ae_title=self.ae_title)
+        entity.connection_timeout = self.connect_seconds
+        entity.acse_timeout = self.association_seconds
+        entity.dimse_timeout = self.response_seconds
+        entity.network_timeout = self.response_seconds
+        for sop_class, transfer_syntax in contexts:
+            if transfer_syntax is None:
+                entity.add_requested_context(sop_class)
+            else:
+                entity.add_requested_context(sop_class, transfer_syntax)
+        roles: list[Any] = [_provider(as_scp_of)] if as_scp_of else []
+        return entity.associate(
+            peer.host,
+            peer.port,
+            ae_title=peer.ae_title,
+            ext_neg=roles,
+            evt_handlers=list(handlers),
+            tls_args=(self.tls, peer.host) if self.tls else None,
+        )
+
+
+def _provider(sop_class: str) -> SCP_SCU_RoleSelectionNegotiation:
+    role = SCP_SCU_RoleSelectionNegotiation()
+    role.sop_class_uid = sop_class
+    role.scu_role, role.scp_role = False, True
+    return role

@@ -1,0 +1,185 @@
+"""Senders ask us to commit ourselves to what they sent (PS3.4 annex J, SCP)."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import Any
+
+import structlog
+from pydicom.dataset import Dataset
+from pynetdicom.association import Association
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_node.caller import Caller
+from dicom_node.commitment_dataset import (
+    CLASS_INSTANCE_CONFLICT,
+    NO_SUCH_OBJECT_INSTANCE,
+    PROCESSING_FAILURE,
+    Reference,
+    UnusableCommitmentError,
+    build_report,
+    read_request,
+)
+from dicom_node.commitment_scu import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+from dicom_node.outbox import Backoff
+from dicom_node.settings import Sender
+from storage.commitments import DEAD, DUE, REPORTED, add_request, due_requests, held_object, settle_request
+from storage.instances import InstanceStore
+from storage.tables import Commitment
+
+_log = structlog.get_logger(__name__)
+
+_BATCH = 20
+_REQUEST_STORAGE_COMMITMENT = 1
+_SUCCESS = 0x0000
+# PS3.7 annex C.5.
+_INVALID_ARGUMENT_VALUE = 0x0115
+_NO_SUCH_ACTION = 0x0123
+# A report must not overtake the answer to its request.
+_AFTER_THE_ANSWER_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class _ReportTo:
+    """Where a sender takes reports."""
+
+    ae_title: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitmentScp:
+    """Takes requests durably, and reports on each once every object was looked at on the disk.
+
+    A sender with a `commitment_port` gets its report on an association of its own, and again until it takes
+    it; any other on the association of its request, once.
+    """
+
+    sessions: sessionmaker[Session]
+    store: InstanceStore
+    caller: Caller
+    clock: Callable[[], datetime]
+    random: Random
+    backoff: Backoff
+
+    def take_request(self, event: Any, sender: Sender | None) -> tuple[int, Dataset | None]:  # noqa: ANN401
+        """Return the answer to an N-ACTION request; raises nothing, so the association goes on.
+
+        sender: the entry of the settings under which the peer was admitted, if any.
+        """
+        title = str(event.assoc.requestor.ae_title).strip()
+        try:
+            if event.action_type != _REQUEST_STORAGE_COMMITMENT:
+                return _NO_SUCH_ACTION, None
+            transaction, references = read_request(event.action_information)
+            with self.sessions.begin() as session:
+                add_request(
+                    session,
+                    ae_title=title,
+                    transaction_uid=transaction,
+                    instances=references,
+                    now=self.clock(),
+                )
+        except UnusableCommitmentError:
+            return _INVALID_ARGUMENT_VALUE, None
+        except Exception as error:  # pydicom decodes what the peer sent, which can raise nearly anything
+            _log.error("commitment request failed", calling_ae_title=title, error=type(error).__name__)
+            return PROCESSING_FAILURE, None
+        _log.info("commitment requested", calling_ae_title=title, count=len(references))
+        if sender is None or not sender.commitment_port:
+            reporter = threading.Timer(_AFTER_THE_ANSWER_SECONDS, self._report_on, args=(event.assoc, title))
+            reporter.daemon = True
+            reporter.start()
+        return _SUCCESS, None
+
+    def report_due(self, sender: Sender) -> int:
+        """Report to a sender that has a `commitment_port`; return how many reports it took."""
+        taken = 0
+        with self.sessions() as session:
+            requests = due_requests(session, ae_title=sender.ae_title, now=self.clock(), limit=_BATCH)
+        for request in requests:
+            error = self._report_anew(
+                request, _ReportTo(sender.ae_title, sender.host, sender.commitment_port)
+            )
+            self._settle(request, error, last=request.attempts + 1 >= self.backoff.attempts)
+            taken += error is None
+        return taken
+
+    def _report_on(self, association: Association, title: str) -> None:
+        try:
+            with self.sessions() as session:
+                requests = due_requests(session, ae_title=title, now=self.clock(), limit=_BATCH)
+            for request in requests:
+                self._settle(request, self._send(association, request), last=True)
+        except SQLAlchemyError as error:
+            _log.error("commitment report failed", calling_ae_title=title, error=type(error).__name__)
+
+    def _report_anew(self, request: Commitment, peer: _ReportTo) -> str | None:
+        try:
+            association = self.caller.associate(
+                peer, [(STORAGE_COMMITMENT, None)], as_scp_of=STORAGE_COMMITMENT
+            )
+        except OSError:
+            return "no_association"
+        if not association.is_established:
+            return "association_rejected" if association.is_rejected else "no_association"
+        try:
+            return self._send(association, request)
+        finally:
+            if association.is_established:
+                association.release()
+
+    def _send(self, association: Association, request: Commitment) -> str | None:
+        """Send the report; return None where it was taken, else the class of the failure."""
+        event_type, information = self._report(request)
+        try:
+            status, _ = association.send_n_event_report(
+                information, event_type, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+            )
+        except (RuntimeError, OSError, ValueError):  # the peer went away, or accepted no context for it
+            return "association_lost"
+        if "Status" not in status:
+            return "association_lost"
+        return None if int(status.Status) == _SUCCESS else f"status_{int(status.Status):04X}"
+
+    def _report(self, request: Commitment) -> tuple[int, Dataset]:
+        committed: list[Reference] = []
+        failed: dict[Reference, int] = {}
+        with self.sessions() as session:
+            for sop_class, uid in request.instances:
+                reason = self._why_not_held(session, sop_class, uid)
+                if reason is None:
+                    committed.append((sop_class, uid))
+                else:
+                    failed[sop_class, uid] = reason
+        return build_report(request.transaction_uid, committed, failed)
+
+    def _why_not_held(self, session: Session, sop_class: str, uid: str) -> int | None:
+        held = held_object(session, uid)
+        if held is None:
+            return NO_SUCH_OBJECT_INSTANCE
+        if held.sop_class_uid != sop_class:
+            return CLASS_INSTANCE_CONFLICT
+        try:
+            intact = hashlib.sha256(self.store.read(held.path)).hexdigest() == held.sha256
+        except OSError:
+            return NO_SUCH_OBJECT_INSTANCE
+        return None if intact else PROCESSING_FAILURE
+
+    def _settle(self, request: Commitment, error: str | None, *, last: bool) -> None:
+        state = REPORTED if error is None else DEAD if last else DUE
+        wait = self.backoff.delay(request.attempts + 1, self.random)
+        with self.sessions.begin() as session:
+            settle_request(session, request.id, state=state, due_at=self.clock() + wait, error=error)
+        log = _log.bind(destination=request.ae_title, count=len(request.instances))
+        if error is None:
+            log.info("commitment reported")
+        else:
+            log.warning("commitment not reported", error=error, state=state)

@@ -1,0 +1,83 @@
+"""What senders asked us to commit ourselves to, and what of it we hold (PS3.4 annex J, SCP)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from storage.tables import Artefact, Commitment, Photograph
+
+DUE = "due"
+REPORTED = "reported"
+DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object that we have a row of; path: relative to the data folder."""
+
+    sop_class_uid: str
+    path: str
+    sha256: str
+
+
+def add_request(
+    session: Session,
+    *,
+    ae_title: str,
+    transaction_uid: str,
+    instances: Sequence[tuple[str, str]],
+    now: datetime,
+) -> None:
+    """Record a request, due at once; the same again starts it anew. The caller commits.
+
+    instances: (SOP class UID, SOP Instance UID) pairs.
+    """
+    row = session.scalar(
+        select(Commitment).where(
+            Commitment.ae_title == ae_title, Commitment.transaction_uid == transaction_uid
+        )
+    )
+    if row is None:
+        row = Commitment(ae_title=ae_title, transaction_uid=transaction_uid)
+        session.add(row)
+    row.instances = [list(pair) for pair in instances]
+    row.requested_at = row.due_at = now
+    row.state, row.attempts, row.last_error = DUE, 0, None
+    session.flush()
+
+
+def due_requests(session: Session, *, ae_title: str, now: datetime, limit: int) -> list[Commitment]:
+    """Return at most `limit` requests of a sender whose report is to be sent now, oldest first."""
+    query = select(Commitment).where(
+        Commitment.state == DUE, Commitment.ae_title == ae_title, Commitment.due_at <= now
+    )
+    return list(session.scalars(query.order_by(Commitment.id).limit(limit)))
+
+
+def settle_request(
+    session: Session, request_id: int, *, state: str, due_at: datetime, error: str | None
+) -> None:
+    """Record one more attempt to report, and what is next; the caller commits."""
+    session.execute(
+        update(Commitment)
+        .where(Commitment.id == request_id)
+        .values(state=state, due_at=due_at, last_error=error, attempts=Commitment.attempts + 1)
+    )
+
+
+def held_object(session: Session, sop_instance_uid: str) -> Held | None:
+    """Return what we hold under this SOP Instance UID, a photograph or a result of ours, or None."""
+    for table in (Photograph, Artefact):
+        row = session.execute(
+            select(table.sop_class_uid, table.path, table.sha256).where(
+                table.sop_instance_uid == sop_instance_uid
+            )
+        ).first()
+        if row is not None:
+            return Held(*row)
+    return None

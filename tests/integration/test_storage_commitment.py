@@ -1,0 +1,394 @@
+"""Storage commitment against Orthanc, and against archives that misbehave."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pynetdicom import AE, evt
+
+from dicom_node.caller import Caller
+from dicom_node.commitment_dataset import build_report, build_request, read_request
+from dicom_node.commitment_scp import CommitmentScp
+from dicom_node.commitment_scu import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE, CommitmentScu
+from dicom_node.commitments import Commitments
+from dicom_node.outbox import Backoff, Outbox
+from dicom_node.receiver import Receiver
+from dicom_node.sender import Sender
+from storage.deliveries import count_deliveries, dead, waiting
+from storage.instances import InstanceStore
+from tests.integration.running_node import STUDY, NodeUnderTest, running, wait_until, write_photograph
+from tests.peers import LOOPBACK, Modality, free_port, running_orthanc
+from tests.receiving import CALLING, association, photograph, receiver_settings, running_receiver, send
+from tests.unit.rows import NOON, add_object, database
+
+BACKOFF = Backoff(first_seconds=8, longest_seconds=100, attempts=3)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> NodeUnderTest:
+    (tmp_path / "node").mkdir()
+    return NodeUnderTest(
+        folder=tmp_path / "node",
+        destination_port=free_port(),
+        storage_commitment=True,
+        delivery="commitment_timeout_seconds = 20",
+    )
+
+
+_DROPS_THE_FIRST = """
+dropped = 0
+function ReceivedInstanceFilter(dicom, origin, info)
+  if dropped < 1 then dropped = dropped + 1; return false end
+  return true
+end
+"""
+
+
+@pytest.mark.parametrize("commitment", [True, False])
+def test_what_orthanc_answers_with_success_and_drops_is_lost_without_commitment_only(
+    tmp_path: Path, commitment: bool
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "drop.lua").write_text(_DROPS_THE_FIRST)
+    deliverer, port = _deliverer(tmp_path / "data", report_seconds=0, archive="ORTHANC"), free_port()
+    with (
+        running_orthanc(
+            tmp_path / "orthanc",
+            modalities=[Modality("FACENORM", port)],
+            extra={"LuaScripts": [str(tmp_path / "drop.lua")]},
+        ) as orthanc,
+        _committing_receiver(tmp_path / "data", deliverer, port=port, archive=orthanc.ae_title),
+    ):
+        archive = _Archive(ae_title=orthanc.ae_title, port=orthanc.dicom_port, storage_commitment=commitment)
+        deliverer.turn(archive)
+        if commitment:
+            wait_until(lambda: deliverer.counts() == {"due": 1}, 10, "the report of the loss")
+            with deliverer.sessions() as session:
+                assert waiting(session)[0].error == "commitment_0112"
+            assert orthanc.instance_uids() == []
+            deliverer.clock.now += timedelta(seconds=100)
+            deliverer.turn(archive)
+        wait_until(lambda: deliverer.counts() == {"delivered": 1}, 10, "the delivery")
+        assert len(orthanc.instance_uids()) == commitment
+
+
+def test_orthanc_and_the_node_commit_themselves_to_each_other(node: NodeUnderTest, tmp_path: Path) -> None:
+    node.further = f"""
+    [[senders]]
+    ae_title = "ORTHANC"
+    host = "{LOOPBACK}"
+    commitment_port = {node.destination_port}
+    """
+    modality = Modality("FACENORM", node.port)
+    with (
+        running_orthanc(
+            tmp_path / "orthanc", dicom_port=node.destination_port, modalities=[modality]
+        ) as orthanc,
+        running(node),
+    ):
+        kept = orthanc.store(write_photograph(node.folder, f"{STUDY}.10").read_bytes())
+        orthanc.post("/modalities/FACENORM/store", {"Resources": [kept]})
+        other = orthanc.store(write_photograph(node.folder, f"{STUDY}.11", study="1.2.3").read_bytes())
+        answers = {}
+        for name, resource in (("kept", kept), ("never sent", other)):
+            asked = orthanc.post("/modalities/FACENORM/storage-commitment", {"Resources": [resource]})
+            path = f"/storage-commitment/{asked['ID']}"
+            wait_until(lambda path=path: orthanc.get(path)["Status"] != "Pending", 20, f"the report: {name}")
+            answers[name] = orthanc.get(path)
+        orthanc.wait_for_instances(4, timeout=30)
+        wait_until(lambda: 'state="delivered"} 2.0' in node.metrics(), 30, "both commitments")
+    assert answers["kept"]["Status"] == "Success"
+    assert [item["SOPInstanceUID"] for item in answers["kept"]["Success"]] == [f"{STUDY}.10"]
+    assert answers["never sent"]["Status"] == "Failure"
+    assert answers["never sent"]["Failures"][0]["FailureReason"] == 0x0112
+    assert node.output.count("] committed ") == node.output.count("stored, commitment to come") == 2
+
+
+@dataclass
+class _Clock:
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@dataclass
+class _Archive:
+    """A PACS of pynetdicom's that answers Success to everything and keeps what it was asked."""
+
+    report: Callable[[Any, str, list[tuple[str, str]]], None] = lambda *_: None
+    stored: list[str] = field(default_factory=list)
+    asked: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
+    ae_title: str = "PACS"
+    host: str = LOOPBACK
+    port: int = 0
+    storage_commitment: bool = True
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        entity = AE(ae_title=self.ae_title)
+        entity.add_supported_context(SecondaryCaptureImageStorage)
+        entity.add_supported_context(STORAGE_COMMITMENT)
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._ask)]
+        server = entity.start_server((LOOPBACK, 0), block=False, evt_handlers=handlers)
+        self.port = server.server_address[1]
+        try:
+            yield
+        finally:
+            server.shutdown()
+
+    def _store(self, event: Any) -> int:
+        self.stored.append(str(event.request.AffectedSOPInstanceUID))
+        return 0x0000
+
+    def _ask(self, event: Any) -> tuple[int, None]:
+        request = read_request(event.action_information)
+        self.asked.append(request)
+        self.report(event.assoc, *request)
+        return 0x0000, None
+
+
+@dataclass
+class _Deliverer:
+    """The sending half of a node on an injected clock, with one result for the archive."""
+
+    outbox: Outbox
+    commitments: Commitments
+    clock: _Clock
+    sessions: Any
+
+    def turn(self, archive: _Archive) -> None:
+        self.outbox.deliver_due(archive)
+        self.commitments.ask_due(archive)
+
+    def counts(self) -> dict[str, int]:
+        with self.sessions() as session:
+            return {state: number for state, number in count_deliveries(session).items() if number}
+
+
+def _deliverer(folder: Path, *, report_seconds: float = 2.0, archive: str = "PACS") -> _Deliverer:
+    source = photograph()
+    source.save_as(folder / "result.dcm", enforce_file_format=True)
+    sessions, clock = database(folder), _Clock()
+    with sessions.begin() as session:
+        add_object(session, source.SOPInstanceUID, [archive], path="result.dcm")
+    common = {"sessions": sessions, "clock": clock, "random": Random(1), "backoff": BACKOFF}
+    times = {"ae_title": "FACENORM", "association_seconds": 5, "response_seconds": 5}
+    outbox = Outbox(resolve=lambda path: folder / path, sender=Sender(**times), **common)
+    scu = CommitmentScu(**times, report_seconds=report_seconds)
+    return _Deliverer(outbox, Commitments(scu=scu, timeout_seconds=600, **common), clock, sessions)
+
+
+def _send_report(opened: Any, transaction: str, committed: Any, failed: Any = None) -> Any:
+    event_type, information = build_report(transaction, committed, failed or {})
+    return opened.send_n_event_report(
+        information, event_type, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+    )[0].Status
+
+
+def test_a_report_on_the_same_association_is_taken(tmp_path: Path) -> None:
+    answers = []
+
+    def report(opened: Any, transaction: str, references: list[tuple[str, str]]) -> None:
+        def later() -> None:
+            time.sleep(0.3)
+            answers.append(_send_report(opened, transaction, references))
+
+        threading.Thread(target=later).start()
+
+    deliverer, archive = _deliverer(tmp_path), _Archive(report=report)
+    with archive.serving():
+        deliverer.turn(archive)
+        wait_until(lambda: answers, 5, "the answer to the report")
+    assert answers == [0x0000]
+    assert deliverer.counts() == {"delivered": 1}
+    assert len(archive.stored) == len(archive.asked) == 1
+
+
+def test_without_a_report_it_is_sent_again_and_given_up_in_the_end(tmp_path: Path) -> None:
+    deliverer, archive = _deliverer(tmp_path, report_seconds=0), _Archive()
+    with archive.serving():
+        deliverer.turn(archive)
+        deliverer.turn(archive)  # nothing is due
+        assert (len(archive.stored), len(archive.asked)) == (1, 1)
+        assert deliverer.counts() == {"uncommitted": 1}
+        for times in (2, 3):
+            deliverer.clock.now += timedelta(seconds=601)
+            deliverer.turn(archive)
+            assert deliverer.counts() == {"due": 1}
+            deliverer.clock.now += timedelta(seconds=100)
+            deliverer.turn(archive)
+            assert (len(archive.stored), len(archive.asked)) == (times, times)
+        deliverer.clock.now += timedelta(seconds=601)
+        deliverer.turn(archive)
+    assert deliverer.counts() == {"dead": 1}
+    with deliverer.sessions() as session:
+        assert dead(session)[0].error == "commitment_timeout"
+    assert len({transaction for transaction, _ in archive.asked}) == 3
+
+
+def test_a_late_report_counts_until_another_request_takes_its_place(tmp_path: Path) -> None:
+    deliverer, archive = _deliverer(tmp_path, report_seconds=0), _Archive()
+    with archive.serving():
+        deliverer.turn(archive)
+        deliverer.clock.now += timedelta(seconds=601)
+        deliverer.turn(archive)
+    assert deliverer.counts() == {"due": 1}
+    ((transaction, references),) = archive.asked
+    _, information = build_report(transaction, references, {})
+    assert deliverer.commitments.take_report("SOMEBODY", information) == 0x0000
+    assert deliverer.counts() == {"due": 1}  # it was not asked
+    assert deliverer.commitments.take_report("PACS", information) == 0x0000
+    assert deliverer.counts() == {"delivered": 1}
+
+
+def test_a_destination_without_commitment_gives_the_delivery_up_with_its_reason(tmp_path: Path) -> None:
+    deliverer, archive = _deliverer(tmp_path), _Archive()
+    with archive.serving():
+        deliverer.outbox.deliver_due(archive)
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context(SecondaryCaptureImageStorage)
+    server = entity.start_server((LOOPBACK, 0), block=False)
+    archive.port = server.server_address[1]
+    deliverer.commitments.ask_due(archive)
+    server.shutdown()
+    with deliverer.sessions() as session:
+        assert [delivery.error for delivery in dead(session)] == ["commitment_no_accepted_context"]
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+def test_a_destination_that_is_away_is_asked_later_and_sent_nothing_again(tmp_path: Path) -> None:
+    deliverer, archive = _deliverer(tmp_path), _Archive()
+    with archive.serving():
+        deliverer.outbox.deliver_due(archive)
+    archive.port = free_port()
+    deliverer.commitments.ask_due(archive)
+    with deliverer.sessions() as session:
+        (delivery,) = waiting(session)
+    assert (delivery.state, delivery.error) == ("uncommitted", "commitment_no_association")
+    deliverer.clock.now = delivery.due_at
+    with archive.serving():
+        deliverer.turn(archive)
+    assert (len(archive.stored), len(archive.asked)) == (1, 1)
+
+
+@contextmanager
+def _committing_receiver(
+    folder: Path, deliverer: _Deliverer | None = None, *, port: int = 0, archive: str = "PACS"
+) -> Iterator[tuple[Receiver, Any]]:
+    deliverer = deliverer or _deliverer(folder)
+    settings = receiver_settings(
+        folder,
+        node={"port": port},
+        destinations=[{"ae_title": archive, "host": LOOPBACK, "port": 1, "storage_commitment": True}],
+    )
+    sessions, store = deliverer.sessions, InstanceStore(folder)
+    scp = CommitmentScp(
+        sessions=sessions,
+        store=store,
+        caller=Caller(ae_title="FACENORM"),
+        clock=_Clock(),
+        random=Random(1),
+        backoff=BACKOFF,
+    )
+    receiver = Receiver(
+        settings, sessions=sessions, store=store, commitment_scp=scp, commitments=deliverer.commitments
+    )
+    receiver.start()
+    try:
+        yield receiver, sessions
+    finally:
+        receiver.stop()
+
+
+def test_a_sender_without_a_port_gets_its_report_where_it_asked(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    reports: list[Dataset] = []
+
+    def take(event: Any) -> tuple[int, None]:
+        reports.append(event.event_information)
+        return 0x0000, None
+
+    with _committing_receiver(tmp_path / "data") as (receiver, _):
+        source = photograph()
+        contexts = [
+            (SecondaryCaptureImageStorage, ExplicitVRLittleEndian),
+            (STORAGE_COMMITMENT, ExplicitVRLittleEndian),
+        ]
+        with association(receiver, contexts=contexts) as opened:
+            opened.bind(evt.EVT_N_EVENT_REPORT, take)
+            assert opened.send_c_store(source).Status == 0x0000
+            references = [(source.SOPClassUID, source.SOPInstanceUID), (source.SOPClassUID, "1.2.3.4")]
+            status, _ = opened.send_n_action(
+                build_request("1.2.3", references), 1, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
+            )
+            assert status.Status == 0x0000
+            wait_until(lambda: reports, 10, "the report")
+    (report,) = reports
+    assert report.TransactionUID == "1.2.3"
+    assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == [source.SOPInstanceUID]
+    assert [item.FailureReason for item in report.FailedSOPSequence] == [0x0112]
+
+
+def test_a_photograph_that_was_damaged_on_the_disk_is_not_committed(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with _committing_receiver(tmp_path / "data") as (receiver, sessions):
+        source = photograph()
+        assert send(receiver, source) == [0x0000]
+        (kept,) = (tmp_path / "data" / "photograph").rglob("*.dcm")
+        kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+        scp = receiver._commitment_scp
+        assert scp is not None
+        reason = {}
+        with sessions() as session:
+            reason = scp._why_not_held(session, source.SOPClassUID, source.SOPInstanceUID)
+    assert reason == 0x0110
+
+
+def test_a_destination_may_report_and_store_nothing(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with _committing_receiver(tmp_path / "data") as (receiver, _):
+        contexts = [
+            (SecondaryCaptureImageStorage, ExplicitVRLittleEndian),
+            (STORAGE_COMMITMENT, ExplicitVRLittleEndian),
+        ]
+        with association(receiver, calling="PACS", contexts=contexts) as opened:
+            assert [cx.abstract_syntax for cx in opened.accepted_contexts] == [STORAGE_COMMITMENT]
+        # A sender is no destination: its report is not believed.
+        with association(receiver, contexts=contexts) as opened:
+            assert _send_report(opened, "1.2.3", [(SecondaryCaptureImageStorage, "1.2")]) == 0x0124
+
+
+def test_a_request_that_cannot_be_understood_is_answered_and_the_association_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with (
+        _committing_receiver(tmp_path / "data") as (receiver, _),
+        association(receiver, contexts=[(STORAGE_COMMITMENT, ExplicitVRLittleEndian)]) as opened,
+    ):
+        broken = Dataset()
+        broken.ReferencedSOPSequence = []
+        ask = (STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
+        assert opened.send_n_action(broken, 1, *ask)[0].Status == 0x0115
+        assert opened.send_n_action(build_request("1.2", []), 9, *ask)[0].Status == 0x0123
+        assert opened.is_established
+
+
+def test_a_receiver_of_photographs_alone_offers_no_commitment(tmp_path: Path) -> None:
+    with (
+        running_receiver(tmp_path) as receiver,
+        association(
+            receiver, calling=CALLING, contexts=[(STORAGE_COMMITMENT, ExplicitVRLittleEndian)]
+        ) as opened,
+    ):
+        assert not opened.accepted_contexts
