@@ -27,6 +27,7 @@ look() {
     need dcmtk storescu dcmsend storescp echoscu img2dcm dcmcjpeg dcmdump dsrdump
     need dicom3tools dciodvfy dcentvfy
     need pixelmed-apps DicomSRValidator
+    need openssl openssl
 }
 
 look
@@ -56,6 +57,7 @@ for package in $missing; do
     orthanc) skipped="tests that store to and fetch from Orthanc" ;;
     orthanc-dicomweb) skipped="tests that read Orthanc over DICOMweb" ;;
     dcmtk) skipped="tests that send and receive with DCMTK, and those that read reports with dsrdump" ;;
+    openssl) skipped="tests of secured connections" ;;
     dicom3tools) skipped="tests that check every object with dciodvfy" ;;
     *) skipped="tests that check reports with DicomSRValidator" ;;
     esac

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
@@ -37,12 +37,17 @@ class Peer(Protocol):
         """TCP port."""
         ...
 
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is to be secured."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Opens associations under our AE title; every limit is in seconds.
 
-    tls: what a connection is secured with, None for plain TCP.
+    tls: what connections to peers that want it are secured with.
     """
 
     ae_title: str
@@ -64,8 +69,13 @@ class Caller:
         No transfer syntax: the uncompressed ones. as_scp_of: the SOP class of which we are the provider
         although we call (PS3.7 D.3.3.4).
 
-        Raises OSError: the host's name cannot be resolved just now, or no socket is to be had.
+        Raises:
+            OSError: the host's name cannot be resolved just now, or no socket is to be had.
+            ValueError: the peer wants a secured connection, and there is nothing to secure it with.
+
         """
+        if peer.tls and self.tls is None:
+            raise ValueError("no certificates were given")
         entity = AE(ae_title=self.ae_title)
         entity.connection_timeout = self.connect_seconds
         entity.acse_timeout = self.association_seconds
@@ -82,9 +92,13 @@ class Caller:
             peer.port,
             ae_title=peer.ae_title,
             ext_neg=roles,
-            evt_handlers=list(handlers),
-            tls_args=(self.tls, peer.host) if self.tls else None,
+            evt_handlers=[(evt.EVT_CONN_OPEN, self._limit_sending), *handlers],
+            tls_args=(self.tls, peer.host) if self.tls and peer.tls else None,
         )
+
+    def _limit_sending(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
+        # A peer that stops reading must not keep our thread for ever.
+        event.assoc.dul.socket.socket.settimeout(self.response_seconds)
 
 
 def _provider(sop_class: str) -> SCP_SCU_RoleSelectionNegotiation:

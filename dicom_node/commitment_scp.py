@@ -52,6 +52,7 @@ class _ReportTo:
     ae_title: str
     host: str
     port: int
+    tls: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class CommitmentScp:
     """Takes requests durably, and reports on each once every object was looked at on the disk.
 
     A sender with a `commitment_port` gets its report on an association of its own, and again until it takes
-    it; any other on the association of its request, once.
+    it; any other on the association of its request, once. secured: whether such an association has TLS.
     """
 
     sessions: sessionmaker[Session]
@@ -68,6 +69,7 @@ class CommitmentScp:
     clock: Callable[[], datetime]
     random: Random
     backoff: Backoff
+    secured: bool = False
 
     def take_request(self, event: Any, sender: Sender | None) -> tuple[int, Dataset | None]:  # noqa: ANN401
         """Return the answer to an N-ACTION request; raises nothing, so the association goes on.
@@ -106,7 +108,7 @@ class CommitmentScp:
             requests = due_requests(session, ae_title=sender.ae_title, now=self.clock(), limit=_BATCH)
         for request in requests:
             error = self._report_anew(
-                request, _ReportTo(sender.ae_title, sender.host, sender.commitment_port)
+                request, _ReportTo(sender.ae_title, sender.host, sender.commitment_port, self.secured)
             )
             self._settle(request, error, last=request.attempts + 1 >= self.backoff.attempts)
             taken += error is None

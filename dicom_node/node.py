@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from dicom_node.sender import Sender
 from dicom_node.settings import Destination, Settings
 from dicom_node.status import StatusServer, build_app
 from dicom_node.study_steps import Scorer, StudySteps
+from dicom_node.tls import TlsError, calling_context, listening_context
 from dicom_node.trigger import Trigger
 from dicom_node.workflow import StudyQueue, system_database
 from storage.database import UnusableDatabaseError, open_database, sessions
@@ -59,6 +61,7 @@ class _Calling(TypedDict):
     ae_title: str
     association_seconds: float
     response_seconds: float
+    tls: ssl.SSLContext | None
 
 
 class Node:
@@ -87,6 +90,8 @@ class Node:
         self._chores: Chores | None = None
         self._status: StatusServer | None = None
         self._core: _Core | None = None
+        self._listening_tls: ssl.SSLContext | None = None
+        self._calling_tls: ssl.SSLContext | None = None
         self._stopping = ExitStack()
         self._came_to_rest = True
 
@@ -147,6 +152,10 @@ class Node:
     def _open(self) -> _Core:
         settings = self._settings
         try:
+            self._load_certificates()
+        except TlsError as error:
+            raise NodeError(str(error)) from None
+        try:
             self._stopping.callback(FolderLock(settings.data.folder).release)
         except FolderInUseError as error:
             raise NodeError(str(error)) from None
@@ -158,6 +167,12 @@ class Node:
             raise NodeError(str(error)) from None
         self._stopping.callback(engine.dispose)
         return _Core(engine, sessions(engine), InstanceStore(settings.data.folder))
+
+    def _load_certificates(self) -> None:
+        settings = self._settings
+        self._listening_tls = listening_context(settings.tls) if settings.node.tls else None
+        calls = settings.node.tls or any(destination.tls for destination in settings.destinations)
+        self._calling_tls = calling_context(settings.tls) if calls else None
 
     def _start_status(self) -> StatusServer:
         where = self._settings.status
@@ -185,6 +200,7 @@ class Node:
             clock=self._clock,
             commitment_scp=commitment_scp,
             commitments=commitments,
+            tls=self._listening_tls,
         )
         try:
             receiver.start()
@@ -276,6 +292,7 @@ class Node:
             clock=self._clock,
             random=self._random,
             backoff=self._backoff,
+            secured=self._settings.node.tls,
         )
 
     def _calling(self) -> _Calling:
@@ -284,6 +301,7 @@ class Node:
             "ae_title": self._settings.node.ae_title,
             "association_seconds": seconds,
             "response_seconds": seconds,
+            "tls": self._calling_tls,
         }
 
     @property

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
+import ssl
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,6 +20,7 @@ from dicom_node.admission import admitted_as
 from dicom_node.commitment_scp import CommitmentScp
 from dicom_node.commitment_scu import STORAGE_COMMITMENT
 from dicom_node.commitments import Commitments
+from dicom_node.listener import MAXIMUM_PDU_LENGTH, BoundedReading, Limits, Listener
 from dicom_node.reception import Reception
 from dicom_node.settings import Destination, Sender, Settings
 from storage.instances import InstanceStore
@@ -46,11 +47,11 @@ TRANSFER_SYNTAXES = (
 )
 # PS3.8 section 9.3.4: rejected-permanent, by the service user, calling AE title not recognized.
 _CALLING_AE_TITLE_NOT_RECOGNIZED = (0x01, 0x01, 0x03)
+# Rejected-transient, by the service provider (presentation), local limit exceeded.
+_LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
 # PS3.7 annex C.5.20: refused, not authorized.
 _NOT_AUTHORIZED = 0x0124
 _GRACE_SECONDS = 5.0
-# PS3.8 annex D.1: what DCMTK sends at most. pynetdicom's own 16 KB take eight times as many turns.
-_MAXIMUM_PDU_LENGTH = 128 * 1024
 
 
 class Receiver:
@@ -65,12 +66,14 @@ class Receiver:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         commitment_scp: CommitmentScp | None = None,
         commitments: Commitments | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Listen for nothing yet.
 
         commitment_scp: takes the requests of senders. commitments: take the reports of destinations. Without
-        one of them, what it is for is not accepted.
+        one of them, what it is for is not accepted. tls: what connections are secured with; None: nothing.
         """
+        self.tls = tls
         self._settings = settings
         self._reception = Reception(
             sessions=sessions,
@@ -81,6 +84,8 @@ class Receiver:
         self._commitment_scp = commitment_scp
         self._commitments = commitments
         self._admitted: WeakKeyDictionary[Any, Sender] = WeakKeyDictionary()
+        self._admitting = threading.Lock()
+        self._limits = _limits(settings)
         self._ae = _application_entity(settings)
         if commitment_scp or commitments:
             # A destination calls us and is the provider all the same.
@@ -103,18 +108,23 @@ class Receiver:
         Raises OSError when the address is taken or not ours.
         """
         node = self._settings.node
-        self._server = self._ae.start_server(
+        self._server = self._ae.make_server(
             (node.host, node.port),
-            block=False,
             evt_handlers=[
-                (evt.EVT_CONN_OPEN, _quicken),
+                (evt.EVT_CONN_OPEN, self._bound),
+                (evt.EVT_CONN_CLOSE, _end_waiting),
                 (evt.EVT_REQUESTED, self._admit),
                 (evt.EVT_C_ECHO, self._echo),
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_N_ACTION, self._take_commitment_request),
                 (evt.EVT_N_EVENT_REPORT, self._take_commitment_report),
             ],
+            server_class=Listener,
+            limits=self._limits,
+            secured=lambda: self.tls,
         )
+        self._ae._servers.append(self._server)
+        threading.Thread(target=self._server.serve_forever, name="listener", daemon=True).start()
         _log.info("receiver started", ae_title=node.ae_title, host=node.host, port=self.port)
         if not self._settings.senders:
             _log.warning("nobody may send: no senders are configured")
@@ -124,6 +134,7 @@ class Receiver:
         if self._server is None:
             return
         self._server.shutdown()
+        self._server.close_unassociated()
         self._server = None
         deadline = time.monotonic() + _GRACE_SECONDS
         while self._ae.active_associations and time.monotonic() < deadline:
@@ -131,36 +142,58 @@ class Receiver:
         self._ae.shutdown()
         _log.info("receiver stopped")
 
+    def _bound(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
+        transport = event.assoc.dul.socket
+        transport.recv = BoundedReading(transport, self._limits)
+
     def _admit(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         # pynetdicom swallows what a handler raises here, and would go on to accept.
-        admitted = False
+        refusal: tuple[int, int, int] | None = _CALLING_AE_TITLE_NOT_RECOGNIZED
         try:
             requestor = event.assoc.requestor
             title = str(requestor.primitive.calling_ae_title)
-            admitted = self._is_admitted(event.assoc, title, requestor.address)
-            if not admitted:
+            refusal = self._why_refused(event.assoc, title, requestor.address)
+            if refusal is not None:
                 _log.warning(
-                    "association refused", calling_ae_title=title.strip(), peer_address=requestor.address
+                    "association refused",
+                    calling_ae_title=title.strip(),
+                    peer_address=requestor.address,
+                    reason="too_many" if refusal is _LOCAL_LIMIT_EXCEEDED else "not_listed",
                 )
         finally:
-            if not admitted:
-                event.assoc.acse.send_reject(*_CALLING_AE_TITLE_NOT_RECOGNIZED)
+            if refusal is not None:
+                event.assoc.acse.send_reject(*refusal)
                 event.assoc.kill()
 
-    def _is_admitted(self, association: Any, title: str, address: str) -> bool:  # noqa: ANN401
+    def _why_refused(
+        self,
+        association: Any,  # noqa: ANN401 -- pynetdicom is untyped
+        title: str,
+        address: str,
+    ) -> tuple[int, int, int] | None:
         sender = admitted_as(self._settings.senders, title, address)
         if sender is not None:
-            self._admitted[association] = sender
-            return True
+            return None if self._has_room_for(association, sender) else _LOCAL_LIMIT_EXCEEDED
         if admitted_as(self._committing, title, address) is None:
-            return False
+            return _CALLING_AE_TITLE_NOT_RECOGNIZED
         # It may report what it commits itself to, and store nothing.
         association.acceptor.supported_contexts = [
             context
             for context in association.acceptor.supported_contexts
             if context.abstract_syntax in (_VERIFICATION, STORAGE_COMMITMENT)
         ]
-        return True
+        return None
+
+    def _has_room_for(self, association: Any, sender: Sender) -> bool:  # noqa: ANN401
+        with self._admitting:
+            others = sum(
+                entry is sender and other.is_alive() and not other._kill
+                for other, entry in self._admitted.items()
+            )
+            if sender.maximum_associations and others >= sender.maximum_associations:
+                return False
+            self._admitted[association] = sender
+            return True
 
     @property
     def _committing(self) -> list[Destination]:
@@ -186,33 +219,32 @@ class Receiver:
         return self._reception.receive(event)
 
 
-def _quicken(event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
-    """Let a new connection answer at once, and read it in larger parts than pynetdicom's 4 KB."""
-    transport = event.assoc.dul.socket
-    transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    transport.recv = partial(_receive, transport)
+def _end_waiting(event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
+    """Let the thread of a connection that closed before it had an association end.
 
-
-def _receive(transport: Any, size: int) -> bytearray:  # noqa: ANN401 -- pynetdicom is untyped
-    """Return the next `size` bytes, fewer where the peer closed. Blocks for network_timeout at most.
-
-    Every part costs a turn with the interpreter's lock, which a busy scorer holds, too.
+    It would wait out its time limit, and a monitor that only connects would soon use up all connections.
     """
-    received = bytearray()
-    # `size` is what the peer says: memory grows only with what comes.
-    while (missing := size - len(received)) > 0:
-        part = transport.socket.recv(min(missing, _MAXIMUM_PDU_LENGTH))
-        if not part:
-            break
-        received += part
-    return received
+    if event.assoc.requestor.primitive is None:
+        event.assoc.dul.to_user_queue.put(None)
+
+
+def _limits(settings: Settings) -> Limits:
+    node = settings.node
+    return Limits(
+        # Room to refuse further associations in the peer's own language.
+        connections=2 * node.maximum_associations + 10,
+        handshake_seconds=node.acse_timeout_seconds,
+        pdu_seconds=node.network_timeout_seconds,
+        object_seconds=node.object_timeout_seconds,
+        object_bytes=node.maximum_object_megabytes * 1_000_000,
+    )
 
 
 def _application_entity(settings: Settings) -> Any:  # noqa: ANN401 -- pynetdicom is untyped
     node = settings.node
     ae = AE(ae_title=node.ae_title)
     ae.require_called_aet = True
-    ae.maximum_pdu_size = _MAXIMUM_PDU_LENGTH
+    ae.maximum_pdu_size = MAXIMUM_PDU_LENGTH
     ae.maximum_associations = node.maximum_associations
     ae.acse_timeout = node.acse_timeout_seconds
     ae.dimse_timeout = node.dimse_timeout_seconds

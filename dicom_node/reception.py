@@ -14,6 +14,7 @@ from pynetdicom.dsutils import encode_file_meta
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.listener import TooLarge
 from dicom_node.logs import innermost
 from dicom_node.received_dataset import Identification, UnusableDatasetError, identify, is_uid
 from reports.equipment import IMPLEMENTATION_CLASS_UID
@@ -41,6 +42,7 @@ class Status(IntEnum):
     CANNOT_UNDERSTAND = 0xC000
     OTHER_CONTENT = 0xC001
     OTHER_PATIENT = 0xC002
+    TOO_LARGE = 0xC003
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ class Reception:
     def receive(self, event: Any) -> int:  # noqa: ANN401 -- pynetdicom is untyped
         """Return the status for the C-STORE request `event`; raises nothing, so the association goes on."""
         try:
+            if isinstance(event.request.DataSet, TooLarge):
+                _log.warning("c-store refused: the object is too large")
+                return int(Status.TOO_LARGE)
             request = _request(event, self._clock())
             status = self._answer(request)
             _log.info(

@@ -57,10 +57,24 @@ class Node(_Section):
     ae_title: AETitle = "FACENORM"
     host: Host = "127.0.0.1"
     port: ListenPort = 11112
+    tls: bool = False
     maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 10
+    # A photograph of 80 megapixels, uncompressed.
+    maximum_object_megabytes: Annotated[int, Field(ge=1)] = 256
     acse_timeout_seconds: Seconds = 30.0
     dimse_timeout_seconds: Seconds = 60.0
     network_timeout_seconds: Seconds = 60.0
+    object_timeout_seconds: Seconds = 900.0
+
+
+class Tls(_Section):
+    """Our certificate and key, and whom we trust: PEM files. Needed where some `tls` is true."""
+
+    certificate: str = ""
+    private_key: str = ""
+    trusted: str = ""
+    # Whether a destination's certificate must name the host that it is called at.
+    verify_host: bool = True
 
 
 class Data(_Section):
@@ -138,12 +152,13 @@ class Delivery(_Section):
 class Sender(_Section):
     """Who may send: the calling AE title, and the host it must call from when one is given.
 
-    commitment_port: where the sender takes reports of storage commitment; 0: on the association on which it
-    asked.
+    maximum_associations: at a time; 0: as many as the node takes. commitment_port: where the sender takes
+    reports of storage commitment; 0: on the association on which it asked.
     """
 
     ae_title: AETitle
     host: str = ""
+    maximum_associations: Annotated[int, Field(ge=0, le=1000)] = 0
     commitment_port: ListenPort = 0
 
     @model_validator(mode="after")
@@ -159,6 +174,7 @@ class Destination(_Section):
     ae_title: AETitle
     host: Host
     port: PeerPort
+    tls: bool = False
     storage_commitment: bool = False
 
 
@@ -195,6 +211,7 @@ class Settings(BaseSettings):
     )
 
     node: Node = Node()
+    tls: Tls = Tls()
     data: Data = Data()
     trigger: Trigger = Trigger()
     scoring: Scoring = Scoring()
@@ -211,6 +228,16 @@ class Settings(BaseSettings):
         titles = [destination.ae_title for destination in self.destinations]
         if len(set(titles)) < len(titles):
             raise ValueError("destinations: every destination needs an ae_title of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _certificates_where_there_is_tls(self) -> Self:
+        if self.node.tls or any(destination.tls for destination in self.destinations):
+            missing = [
+                name for name in ("certificate", "private_key", "trusted") if not getattr(self.tls, name)
+            ]
+            if missing:
+                raise ValueError(f"tls: {', '.join(missing)}: needed where some tls is true")
         return self
 
     @property

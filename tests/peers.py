@@ -29,6 +29,7 @@ PACKAGES = {
     "dciodvfy": "dicom3tools",
     "dcentvfy": "dicom3tools",
     "DicomSRValidator": "pixelmed-apps",
+    "openssl": "openssl",
     **dict.fromkeys(
         (
             "dcmcjpeg",

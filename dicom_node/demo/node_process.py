@@ -33,6 +33,7 @@ class NodeProcess:
     log: Path
     host: str = LOOPBACK
     ae_title: str = NODE_AE_TITLE
+    tls: bool = False
 
     def check(self) -> None:
         """Raise DemoError where the process has ended."""

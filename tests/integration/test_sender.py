@@ -43,6 +43,7 @@ class _Peer:
     ae_title: str
     port: int
     host: str = LOOPBACK
+    tls: bool = False
 
 
 def _file(

@@ -133,6 +133,7 @@ class _Archive:
     ae_title: str = "PACS"
     host: str = LOOPBACK
     port: int = 0
+    tls: bool = False
     storage_commitment: bool = True
 
     @contextmanager

@@ -38,6 +38,7 @@ class _Peer:
     ae_title: str = "PACS"
     host: str = "127.0.0.1"
     port: int = 1
+    tls: bool = False
     storage_commitment: bool = False
 
 
