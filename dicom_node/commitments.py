@@ -18,6 +18,7 @@ from dicom_node.caller import Peer
 from dicom_node.commitment_dataset import Reference, UnusableCommitmentError, read_report
 from dicom_node.outbox import Backoff
 from dicom_node.sender import Outcome, Verdict
+from storage.audit import audit_delivery
 from storage.deliveries import PendingDelivery
 from storage.delivery_commitments import (
     ReportedDelivery,
@@ -99,6 +100,8 @@ class Commitments:
             committed = take_commitment(
                 session, transaction, destination=destination, committed=report.committed, now=now
             )
+            for delivery in committed:
+                audit_delivery(session, delivery.id, at=now)
             refused = refused_commitments(session, transaction, destination=destination, failed=report.failed)
             for delivery in refused:
                 self._send_again(

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.caller import Peer
 from dicom_node.sender import Outcome, Verdict
+from storage.audit import audit_delivery
 from storage.deliveries import (
     PendingDelivery,
     due,
@@ -112,6 +113,7 @@ class Outbox:
             return
         if outcome.verdict is Verdict.DELIVERED:
             mark_delivered(session, delivery.id, now=self.clock())
+            audit_delivery(session, delivery.id, at=self.clock())
             log.info("delivered")
             return
         error = outcome.error or outcome.verdict.value

@@ -18,6 +18,7 @@ from dicom_node.listener import TooLarge
 from dicom_node.logs import innermost
 from dicom_node.received_dataset import Identification, UnusableDatasetError, identify, is_uid
 from reports.equipment import IMPLEMENTATION_CLASS_UID
+from storage.audit import Event
 from storage.instances import InstanceStore
 from storage.intake import (
     IntakeRefusedError,
@@ -153,17 +154,17 @@ class Reception:
             self._store.delete(stored.path)
             if isinstance(refusal, OwnResultError):
                 return self._ignore(received)
-            record_event(self._commits, "photograph_refused", received, refusal.outcome)
+            record_event(self._commits, Event.REFUSED, received, refusal.outcome)
             return Status.OTHER_PATIENT if isinstance(refusal, OtherPatientError) else Status.OTHER_CONTENT
         return Status.SUCCESS
 
     def _ignore(self, received: Received) -> Status:
-        record_event(self._commits, "own_result_ignored", received, "ignored")
+        record_event(self._commits, Event.OWN_RESULT_IGNORED, received, "ignored")
         return Status.SUCCESS
 
     def _quarantine(self, request: _Request, why: str, status: Status) -> Status:
         self._store.write("quarantine", hashlib.sha256(request.file).hexdigest(), request.file)
-        record_event(self._commits, "quarantined", request.received(None), why)
+        record_event(self._commits, Event.QUARANTINED, request.received(None), why)
         return status
 
 

@@ -32,6 +32,7 @@ from storage.artefacts import (
     latest_report,
     normalized_photograph_of,
 )
+from storage.audit import Event, audit_photograph
 from storage.instances import InstanceStore
 from storage.scorings import add_scoring, find_scoring, result_of
 from storage.studies import photographs_of
@@ -91,6 +92,7 @@ class StudySteps:
                 result=outcome,
                 created_at=created,
             )
+            audit_photograph(session, Event.SCORED, photograph, at=created, outcome=scoring.status)
             if finished is not None:
                 add_artefact(
                     session,

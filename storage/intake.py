@@ -10,9 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from storage.audit import MINOR_FAILURE, SUCCESS, Event, add_audit_event
 from storage.instances import StoredFile
 from storage.shared_commits import SharedCommits
-from storage.tables import Artefact, Audit, Encounter, Patient, Photograph
+from storage.tables import Artefact, Encounter, Patient, Photograph
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,14 @@ def record_photograph(commits: SharedCommits, received: Received, stored: Stored
         return commits.run(lambda session: _record(session, received, stored))
 
 
-def record_event(commits: SharedCommits, event: str, received: Received, outcome: str) -> None:
+def record_event(commits: SharedCommits, event: Event, received: Received, outcome: str) -> None:
     """Write an audit row about an object that was not recorded as a photograph.
 
     Raises:
         sqlalchemy.exc.SQLAlchemyError: the database failed.
 
     """
-    commits.run(lambda session: session.add(_audit_row(event, received, outcome, None)))
+    commits.run(lambda session: _audit(session, event, received, outcome))
 
 
 def _record(session: Session, received: Received, stored: StoredFile) -> Outcome:
@@ -115,7 +116,7 @@ def _record(session: Session, received: Received, stored: StoredFile) -> Outcome
             )
         )
         outcome = Outcome.STORED
-    session.add(_audit_row("photograph_received", received, outcome, patient.id))
+    _audit(session, Event.RECEIVED, received, outcome)
     return outcome
 
 
@@ -173,14 +174,19 @@ def _encounter(session: Session, patient: Patient, received: Received) -> Encoun
     return encounter
 
 
-def _audit_row(event: str, received: Received, outcome: str, patient_pk: int | None) -> Audit:
-    return Audit(
+def _audit(session: Session, event: Event, received: Received, outcome: str) -> None:
+    add_audit_event(
+        session,
+        event,
         at=received.received_at,
-        event=event,
-        peer_ae_title=received.calling_ae_title,
-        peer_address=received.peer_address,
-        patient_pk=patient_pk,
-        study_instance_uid=received.study_instance_uid,
-        sop_instance_uid=received.sop_instance_uid,
+        actor=received.calling_ae_title,
         outcome=outcome,
+        indicator=MINOR_FAILURE if event in (Event.REFUSED, Event.QUARANTINED) else SUCCESS,
+        patient_id=received.patient_id,
+        issuer=received.issuer_of_patient_id,
+        study_instance_uid=received.study_instance_uid,
+        detail={
+            "SOPInstanceUID": received.sop_instance_uid,
+            "NetworkAccessPointID": received.peer_address,
+        },
     )

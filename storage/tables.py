@@ -195,17 +195,17 @@ class Commitment(Base):
     last_error: Mapped[str | None] = mapped_column(String(255))
 
 
-class Audit(Base):
-    """Who sent or received what: restricted, append-only (PS3.15 A.5 fields where we know them)."""
+class AuditEvent(Base):
+    """Who did what to whose data (PS3.15 A.5): restricted, append-only; see `storage.audit`."""
 
-    __tablename__ = "audit"
+    __tablename__ = "audit_events"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    at: Mapped[datetime]
-    event: Mapped[str] = mapped_column(String(64))
-    peer_ae_title: Mapped[str] = mapped_column(String(16), default="")
-    peer_address: Mapped[str] = mapped_column(String(64), default="")
-    patient_pk: Mapped[int | None] = mapped_column(Integer)
+    at: Mapped[datetime] = mapped_column(index=True)
+    event: Mapped[str] = mapped_column(String(32))
+    outcome: Mapped[str] = mapped_column(String(64))
+    actor: Mapped[str] = mapped_column(String(64))
+    patient_id: Mapped[str] = mapped_column(String(64), default="")
+    issuer: Mapped[str] = mapped_column(String(64), default="")
     study_instance_uid: Mapped[str] = mapped_column(String(64), default="")
-    sop_instance_uid: Mapped[str] = mapped_column(String(64), default="")
-    outcome: Mapped[str] = mapped_column(String(64), default="")
+    detail: Mapped[dict[str, Any]]

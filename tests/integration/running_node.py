@@ -25,12 +25,14 @@ PATIENT_ID = "TEST-4711"
 STUDY = "1.2.826.0.1.3680043.9.1"
 
 
-def write_photograph(folder: Path, uid: str, *, brightness: int = 128, study: str = STUDY) -> Path:
+def write_photograph(
+    folder: Path, uid: str, *, brightness: int = 128, study: str = STUDY, patient: str = PATIENT_ID
+) -> Path:
     """Write an even grey VL Photographic Image of the test patient; return its path."""
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = VLPhotographicImageStorage, uid
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.1"
-    dataset.PatientName, dataset.PatientID = PATIENT_NAME, PATIENT_ID
+    dataset.PatientName, dataset.PatientID = PATIENT_NAME, patient
     dataset.PatientBirthDate, dataset.PatientSex = "19700102", "O"
     dataset.StudyDate, dataset.StudyTime, dataset.StudyID = "20260102", "120000", "1"
     dataset.AccessionNumber, dataset.ReferringPhysicianName = "TEST-ACC", ""
@@ -119,6 +121,11 @@ class NodeUnderTest:
     def send(self, *photographs: Path) -> None:
         """Send with DCMTK; fails the test unless every photograph was acknowledged."""
         run_tool("storescu", "-aet", "CAMERA", "-aec", "FACENORM", LOOPBACK, str(self.port), *photographs)
+
+    def send_anyway(self, *photographs: Path) -> None:
+        """Send with DCMTK, whatever the answers."""
+        known = ("-aet", "CAMERA", "-aec", "FACENORM", LOOPBACK, str(self.port))
+        run_tool("storescu", *known, *photographs, check=False)
 
     def health(self) -> httpx.Response:
         return httpx.get(f"http://{LOOPBACK}:{self.status_port}/health", timeout=5, trust_env=False)

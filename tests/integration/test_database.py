@@ -16,7 +16,7 @@ from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from storage.database import MIGRATIONS, connect, migrate, sessions
-from storage.tables import Audit, Base, Encounter, Patient
+from storage.tables import AuditEvent, Base, Encounter, Patient
 
 
 def _newest() -> str:
@@ -61,16 +61,16 @@ def test_the_sqlite_file_is_for_its_owner_only(engine: Engine) -> None:
 def test_times_come_back_in_utc(engine: Engine) -> None:
     tokyo = datetime(2026, 3, 1, 9, 30, 0, 123456, tzinfo=timezone(timedelta(hours=9)))
     with sessions(engine).begin() as session:
-        session.add(Audit(at=tokyo, event="test"))
+        session.add(AuditEvent(at=tokyo, event="test", outcome="", actor="", detail={}))
     with sessions(engine)() as session:
-        at = session.scalars(select(Audit.at)).one()
+        at = session.scalars(select(AuditEvent.at)).one()
     assert at == tokyo
     assert at.tzinfo is UTC
 
 
 def test_a_time_without_a_zone_is_refused(engine: Engine) -> None:
     with pytest.raises(StatementError, match="time zone"), sessions(engine).begin() as session:
-        session.add(Audit(at=datetime(2026, 3, 1), event="test"))
+        session.add(AuditEvent(at=datetime(2026, 3, 1), event="test"))
 
 
 def test_an_encounter_needs_its_patient_and_errors_hold_no_parameters(engine: Engine) -> None:

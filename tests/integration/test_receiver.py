@@ -35,7 +35,7 @@ from pynetdicom.dsutils import encode
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 
-from storage.tables import Artefact, Audit, Encounter, Patient, Photograph
+from storage.tables import Artefact, AuditEvent, Encounter, Patient, Photograph
 from tests.peers import LOOPBACK, run_tool
 from tests.receiving import (
     CALLING,
@@ -205,7 +205,7 @@ def test_sending_again_succeeds_and_changes_nothing(receiver: RunningReceiver) -
     assert send(receiver, source) == [0x0000]
     assert (receiver.files("photograph"), receiver.rows(Encounter)[0].last_received_at) == before
     assert len(receiver.rows(Photograph)) == 1
-    assert [row.outcome for row in receiver.rows(Audit)] == ["stored", "already_stored"]
+    assert [row.outcome for row in receiver.rows(AuditEvent)] == ["stored", "already_stored"]
 
 
 def test_other_content_under_the_same_uid_is_refused(receiver: RunningReceiver) -> None:
@@ -214,7 +214,7 @@ def test_other_content_under_the_same_uid_is_refused(receiver: RunningReceiver) 
     (row,) = receiver.rows(Photograph)
     assert receiver.files("photograph") == [receiver.folder / row.path]
     assert "StudyDescription" not in dcmread(receiver.folder / row.path)
-    assert [row.outcome for row in receiver.rows(Audit)] == ["stored", "refused_other_content"]
+    assert [row.outcome for row in receiver.rows(AuditEvent)] == ["stored", "refused_other_content"]
 
 
 @pytest.mark.parametrize("other", [{"PatientID": "TEST-9999"}, {"IssuerOfPatientID": "OTHERHOSPITAL"}])
@@ -224,7 +224,7 @@ def test_a_study_never_joins_two_patients(receiver: RunningReceiver, other: dict
     assert send(receiver, source, stray) == [0x0000, 0xC002]
     assert len(receiver.rows(Patient)) == len(receiver.rows(Photograph)) == 1
     assert len(receiver.files("photograph")) == 1
-    assert receiver.rows(Audit)[-1].outcome == "refused_other_patient"
+    assert receiver.rows(AuditEvent)[-1].outcome == "refused_other_patient"
 
 
 def test_the_same_identifier_of_two_issuers_is_two_patients(receiver: RunningReceiver) -> None:
@@ -251,7 +251,7 @@ def test_missing_identifiers_go_to_quarantine_and_the_association_goes_on(
     assert stat.S_IMODE(quarantined.stat().st_mode) == 0o600
     assert dcmread(quarantined).Rows == 64
     assert len(receiver.rows(Photograph)) == 1
-    assert [row.event for row in receiver.rows(Audit)] == ["quarantined", "photograph_received"]
+    assert [row.event for row in receiver.rows(AuditEvent)] == ["quarantined", "received"]
 
 
 def test_an_unparseable_dataset_goes_to_quarantine(receiver: RunningReceiver) -> None:
@@ -271,7 +271,7 @@ def test_an_object_that_is_not_what_the_request_says_is_refused(receiver: Runnin
             assert isinstance(encoded, bytes)
             assert _send_encoded(opened, source, encoded) == 0xA900
     assert receiver.rows(Photograph) == []
-    assert receiver.rows(Audit)[0].outcome == "mismatch"
+    assert receiver.rows(AuditEvent)[0].outcome == "mismatch"
 
 
 def test_our_own_results_are_acknowledged_and_ignored(receiver: RunningReceiver) -> None:
@@ -294,7 +294,7 @@ def test_our_own_results_are_acknowledged_and_ignored(receiver: RunningReceiver)
         )
     assert send(receiver, by_equipment, by_uid) == [0x0000, 0x0000]
     assert len(receiver.rows(Photograph)) == len(receiver.files("photograph")) == 1
-    assert [row.event for row in receiver.rows(Audit)][1:] == ["own_result_ignored"] * 2
+    assert [row.event for row in receiver.rows(AuditEvent)][1:] == ["own_result_ignored"] * 2
 
 
 def test_a_full_disk_is_refused_politely(tmp_path: Path) -> None:
