@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.transport import AssociationSocket
 
 _CONNECT_SECONDS = 10.0
 _ASSOCIATION_SECONDS = 30.0
@@ -76,7 +79,7 @@ class Caller:
         """
         if peer.tls and self.tls is None:
             raise ValueError("no certificates were given")
-        entity = AE(ae_title=self.ae_title)
+        entity = _Entity(ae_title=self.ae_title)
         entity.connection_timeout = self.connect_seconds
         entity.acse_timeout = self.association_seconds
         entity.dimse_timeout = self.response_seconds
@@ -99,6 +102,24 @@ class Caller:
     def _limit_sending(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         # A peer that stops reading must not keep our thread for ever.
         event.assoc.dul.socket.socket.settimeout(self.response_seconds)
+
+
+class _Socket(AssociationSocket):
+    """Closes what could not connect, too: pynetdicom leaves that to the garbage collector."""
+
+    def _shutdown_socket(self) -> None:
+        if self.socket is None:
+            return
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+class _Entity(AE):
+    def _create_socket(self, assoc: Association, address: Any, tls_args: Any) -> AssociationSocket:  # noqa: ANN401
+        created = _Socket(assoc, address=address)
+        created.tls_args = tls_args
+        return created
 
 
 def _provider(sop_class: str) -> SCP_SCU_RoleSelectionNegotiation:

@@ -57,6 +57,9 @@ COMMANDS = {
     ),
     "history": Command("dicom_node.commands.history:history", "Print a patient's scores over time."),
     "jobs": Command("dicom_node.commands.jobs:jobs", "List what is being scored and sent."),
+    "check": Command(
+        "dicom_node.commands.check:check", "Hold files against database, and repair what can be repaired."
+    ),
     "retry": Command("dicom_node.commands.retry:retry", "Try again what was given up."),
     "models": Command("dicom_node.commands.models:models", "List, fetch and verify the weights."),
 }

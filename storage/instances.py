@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +105,11 @@ class InstanceStore:
         target = self.absolute(path)
         target.unlink(missing_ok=True)
         _sync_folder(target.parent)
+
+    def files(self, kind: str) -> Iterator[str]:
+        """Yield the path, relative to the data folder, of every whole file of a kind."""
+        for path in sorted((self.folder / kind).glob("*/*.dcm")):
+            yield str(path.relative_to(self.folder))
 
     def free_bytes(self) -> int:
         """Return the free space, in bytes, where the folder lies."""

@@ -127,15 +127,15 @@ def _refuse_own_result(session: Session, received: Received) -> None:
 
 
 def _known(session: Session, received: Received, stored: StoredFile) -> Outcome | None:
-    digest = session.scalar(
-        select(Photograph.sha256).where(Photograph.sop_instance_uid == received.sop_instance_uid)
-    )
-    if digest is None:
+    known = session.scalar(select(Photograph).where(Photograph.sop_instance_uid == received.sop_instance_uid))
+    if known is None:
         return None
-    if digest != stored.sha256:
+    if known.sha256 != stored.sha256:
         raise OtherContentError(
             f"SOP instance {received.sop_instance_uid} is stored already with other content"
         )
+    # Retention may have taken the file away; now it is there again.
+    known.purged_at = None
     return Outcome.ALREADY_STORED
 
 

@@ -16,7 +16,8 @@ from storage.tables import Encounter, Photograph
 class OpenStudy:
     """A study with at least one photograph that no report covers.
 
-    photographs: the SOP Instance UIDs of all its photographs, covered ones included, sorted.
+    photographs: the SOP Instance UIDs of all its photographs, covered ones included, sorted; not those that
+    retention has taken away, which the earlier reports tell of.
     """
 
     study_instance_uid: str
@@ -40,7 +41,7 @@ def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> l
     members: dict[int, list[str]] = defaultdict(list)
     for encounter_pk, uid in session.execute(
         select(Photograph.encounter_pk, Photograph.sop_instance_uid).where(
-            Photograph.encounter_pk.in_(uncovered)
+            Photograph.encounter_pk.in_(uncovered), Photograph.purged_at.is_(None)
         )
     ):
         members[encounter_pk].append(uid)

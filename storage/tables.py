@@ -102,6 +102,8 @@ class Photograph(Base):
     received_at: Mapped[datetime]
     # The newest report that covers the photograph; NULL means that there is work to do.
     report_pk: Mapped[int | None] = mapped_column(ForeignKey("artefact.id"), index=True)
+    # When retention took the file away; the row stays.
+    purged_at: Mapped[datetime | None]
 
 
 class Scoring(Base):
@@ -144,6 +146,7 @@ class Artefact(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     path: Mapped[str] = mapped_column(String(255))  # relative to the data folder
     created_at: Mapped[datetime]
+    purged_at: Mapped[datetime | None]
 
 
 class Delivery(Base):
@@ -193,6 +196,16 @@ class Commitment(Base):
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     due_at: Mapped[datetime]
     last_error: Mapped[str | None] = mapped_column(String(255))
+
+
+class Lease(Base):
+    """Who alone may do the work of this name, and until when unless it is renewed."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(64))
+    until: Mapped[datetime]
 
 
 class AuditEvent(Base):

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from random import Random
 
 import pydicom
 import pytest
@@ -151,53 +150,6 @@ def test_killed_in_mid_delivery_the_archive_ends_up_with_one_of_each(
     _one_of_each(orthanc, photographs)
     assert set(sent_before) <= set(orthanc.files())
     assert sorted(executions(node.scorer_log, "begin")) == sorted(uids_of(photographs))
-
-
-def test_killed_at_many_moments_it_still_ends_with_one_of_each(
-    node: NodeUnderTest, orthanc: OrthancPeer
-) -> None:
-    photographs = _photographs(node, 4)
-    # One kill per phase: before the study is quiet, in scoring, between steps, while reporting and sending.
-    for number, delay in enumerate((0.1, 0.9, 0.7, 0.5, 0.4)):
-        with running(node, seconds=0.3) as process:
-            if number == 0:
-                node.send(*photographs)
-            time.sleep(delay)
-            kill(process)
-    with running(node, seconds=0.1):
-        orthanc.wait_for_instances(5, timeout=30)
-        time.sleep(SETTLE_SECONDS)
-    _one_of_each(orthanc, photographs)
-    assert sorted(executions(node.scorer_log, "end")) == sorted(uids_of(photographs))
-
-
-@pytest.mark.torture
-def test_fifty_kills_at_random_moments_lose_and_double_nothing(
-    node: NodeUnderTest, orthanc: OrthancPeer
-) -> None:
-    random = Random(50)
-    photographs = _photographs(node, 12)
-    waiting = list(photographs)
-    for _ in range(50):
-        with running(node, seconds=0.3) as process:
-            if waiting and random.random() < 0.5:
-                node.send(waiting.pop())
-            time.sleep(random.uniform(0, 1.5))
-            kill(process)
-    with running(node, seconds=0.1):
-        if waiting:
-            node.send(*waiting)
-        wait_until(
-            lambda: len(set(executions(node.scorer_log, "end"))) == len(photographs), 120, "every scoring"
-        )
-        wait_until(lambda: "0 due," in node.facenorm("jobs").stdout, 120, "every delivery")
-        time.sleep(SETTLE_SECONDS)
-    images = _by_class(orthanc, SecondaryCaptureImageStorage)
-    assert _sources(images) == sorted(uids_of(photographs))
-    assert sorted(executions(node.scorer_log, "end")) == sorted(uids_of(photographs))
-    reports = _by_class(orthanc, Comprehensive3DSRStorage)
-    assert len(orthanc.instance_ids()) == len(images) + len(reports)
-    assert len({report.SOPInstanceUID for report in reports}) == len(reports)
 
 
 def test_another_setup_takes_up_what_the_old_one_left(node: NodeUnderTest, orthanc: OrthancPeer) -> None:

@@ -30,11 +30,6 @@ from pynetdicom import AE, evt
 from dicom_node.sender import Outcome, Sender, Verdict
 from tests.peers import LOOPBACK, OrthancPeer, free_port, require
 
-# pynetdicom drops a socket that could not connect without closing it.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"
-)
-
 SENDER = Sender(ae_title="FACENORM", connect_seconds=2, association_seconds=2, response_seconds=2)
 
 

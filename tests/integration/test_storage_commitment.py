@@ -268,7 +268,6 @@ def test_a_destination_without_commitment_gives_the_delivery_up_with_its_reason(
         assert [delivery.error for delivery in dead(session)] == ["commitment_no_accepted_context"]
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 def test_a_destination_that_is_away_is_asked_later_and_sent_nothing_again(tmp_path: Path) -> None:
     deliverer, archive = _deliverer(tmp_path), _Archive()
     with archive.serving():

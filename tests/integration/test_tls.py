@@ -188,7 +188,6 @@ def _sender(tls: Tls) -> Sender:
     )
 
 
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <s:pytest.PytestUnraisableExceptionWarning")
 def test_results_go_out_secured_and_to_a_trusted_archive_only(
     tmp_path: Path, ours: Tls, stranger: Identity, trusted: Authority
 ) -> None:

@@ -1,0 +1,82 @@
+"""`facenorm check`: hold files against database, and repair what can be repaired."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dicom_node.commands.node_database import node_database
+from dicom_node.data_folder import FolderInUseError, FolderLock
+from dicom_node.repair import Repair
+from dicom_node.settings import Settings, SettingsError, load_settings
+from dicom_node.workflow import forget_failed_workflows, system_database
+from storage.consistency import Finding, inspect_rows, inspect_store, unfinished_deliveries
+from storage.instances import InstanceStore
+
+
+def check(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what can be mended; the node must not run.")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
+    ] = None,
+) -> None:
+    """Read every file and row, and say where they disagree. Identifiers only.
+
+    Of a node that runs, a photograph that comes in just now may look like a file without a row.
+    Exit status 1 when something is wrong and was not mended.
+    """
+    try:
+        settings = load_settings(config)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    with ExitStack() as held:
+        if repair:
+            _lock(settings, held)
+        if not _check(settings, repair=repair):
+            raise typer.Exit(1)
+
+
+def _lock(settings: Settings, held: ExitStack) -> None:
+    try:
+        held.callback(FolderLock(settings.data.folder).release)
+    except FolderInUseError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def _check(settings: Settings, *, repair: bool) -> bool:
+    with node_database(settings) as sessions:
+        store = InstanceStore(settings.data.folder)
+        with sessions() as session:
+            findings = [*inspect_store(session, store), *inspect_rows(session)]
+            waiting = unfinished_deliveries(session)
+        _print(findings)
+        typer.echo(f"Deliveries that are under way: {waiting}")
+        if not repair:
+            return not findings
+        mended = Repair(sessions=sessions, store=store, clock=lambda: datetime.now(UTC)).mend(findings)
+    for item in mended:
+        typer.echo(
+            f"  {item.finding.fault}: {item.action}: {item.finding.sop_instance_uid or item.finding.path}"
+        )
+    queue = system_database(settings.data.folder)
+    studies = forget_failed_workflows(queue) if queue.exists() else []
+    typer.echo(f"Studies whose scoring had failed, to be scored again: {len(studies)}")
+    return all(item.complete for item in mended)
+
+
+def _print(findings: list[Finding]) -> None:
+    if not findings:
+        typer.echo("Files and database agree.")
+    for fault, number in sorted(Counter(finding.fault for finding in findings).items()):
+        typer.echo(f"{fault}: {number}")
+    for finding in findings:
+        typer.echo(f"  {finding.kind}  {finding.sop_instance_uid or '-'}  {finding.path or '-'}")

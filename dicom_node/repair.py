@@ -1,0 +1,127 @@
+"""What can be mended after a kill, a failing disk or a restored backup."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_node.received_dataset import UnusableDatasetError, identify
+from storage.audit import Event, add_audit_event
+from storage.consistency import PHOTOGRAPH, Fault, Finding
+from storage.deliveries import DEAD, DUE, UNCOMMITTED, revive
+from storage.instances import InstanceStore, StoredFile
+from storage.intake import IntakeRefusedError, Received, record_photograph
+from storage.shared_commits import SharedCommits
+from storage.tables import Delivery, Photograph, Scoring
+
+# Of a row that was written by `facenorm check`: nobody sent it just now.
+_ACTOR = "facenorm check"
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What was done about a finding; `complete` when nothing is left to do."""
+
+    finding: Finding
+    action: str
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repair:
+    """Mends findings, one transaction each; the node must not run."""
+
+    sessions: sessionmaker[Session]
+    store: InstanceStore
+    clock: Callable[[], datetime]
+
+    def mend(self, findings: Sequence[Finding]) -> list[Mended]:
+        """Do what can be done about each finding, and return what it was."""
+        return [self._mend(finding) for finding in findings]
+
+    def _mend(self, finding: Finding) -> Mended:
+        if finding.fault is Fault.ORPHAN_FILE:
+            mended = self._take_in(finding) if finding.kind == PHOTOGRAPH else self._remove(finding)
+        elif finding.fault in (Fault.MISSING_FILE, Fault.DAMAGED_FILE):
+            mended = self._without_file(finding)
+        elif finding.fault is Fault.DEAD_DELIVERY:
+            mended = self._revive(finding)
+        else:
+            return Mended(finding, "left: restore the database from a backup", False)
+        with self.sessions.begin() as session:
+            add_audit_event(
+                session,
+                Event.REPAIRED,
+                at=self.clock(),
+                actor=_ACTOR,
+                detail={"SOPInstanceUID": finding.sop_instance_uid, "what": finding.fault.value},
+            )
+        return mended
+
+    def _take_in(self, finding: Finding) -> Mended:
+        """Record a photograph that was written and no more: its sender has no Success for it."""
+        content = self.store.read(finding.path)
+        try:
+            syntax = str(read_file_meta_info(self.store.absolute(finding.path)).TransferSyntaxUID)
+            found = identify(content, syntax)
+            received = Received(
+                patient_id=found.patient_id,
+                issuer_of_patient_id=found.issuer_of_patient_id,
+                study_instance_uid=found.study_instance_uid,
+                study_date=found.study_date,
+                accession_number=found.accession_number,
+                series_instance_uid=found.series_instance_uid,
+                sop_class_uid=found.sop_class_uid,
+                sop_instance_uid=found.sop_instance_uid,
+                transfer_syntax_uid=syntax,
+                calling_ae_title="",
+                peer_address="",
+                received_at=self.clock(),
+            )
+            stored = StoredFile(finding.path, hashlib.sha256(content).hexdigest(), len(content))
+            record_photograph(SharedCommits(self.sessions), received, stored)
+        except (UnusableDatasetError, IntakeRefusedError, InvalidDicomError, AttributeError):
+            self.store.write("quarantine", hashlib.sha256(content).hexdigest(), content)
+            self.store.delete(finding.path)
+            return Mended(finding, "moved to quarantine: it contradicts what is recorded", True)
+        return Mended(finding, "recorded, to be scored", True)
+
+    def _remove(self, finding: Finding) -> Mended:
+        # Written before its row, so never sent; the study's workflow makes it anew.
+        self.store.delete(finding.path)
+        return Mended(finding, "removed: it was never recorded, so never sent", True)
+
+    def _without_file(self, finding: Finding) -> Mended:
+        with self.sessions.begin() as session:
+            if finding.kind != PHOTOGRAPH:
+                return self._hold_deliveries(session, finding)
+            scored = select(Scoring.id).where(Scoring.photograph_pk == finding.row)
+            if session.scalar(scored.limit(1)) is not None:
+                return Mended(finding, "left, its score stands: send the photograph again", False)
+            session.delete(session.get_one(Photograph, finding.row))
+        self.store.delete(finding.path)
+        return Mended(finding, "forgotten: send the photograph again", True)
+
+    def _hold_deliveries(self, session: Session, finding: Finding) -> Mended:
+        session.execute(
+            update(Delivery)
+            .where(Delivery.artefact_pk == finding.row, Delivery.state.in_((DUE, UNCOMMITTED)))
+            .values(state=DEAD, last_error="unreadable_file")
+        )
+        return Mended(finding, "not sent any more: restore the file from a backup, then retry", False)
+
+    def _revive(self, finding: Finding) -> Mended:
+        try:
+            self.store.read(finding.path)
+        except (OSError, ValueError):
+            return Mended(finding, "left: its file is not there", False)
+        with self.sessions.begin() as session:
+            revive(session, now=self.clock(), ids=[finding.row] if finding.row is not None else [])
+        return Mended(finding, "due again", True)

@@ -1,0 +1,144 @@
+"""`facenorm check`: every disagreement of files and rows is found, and mended as far as it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from typer.testing import CliRunner, Result
+
+from dicom_node.cli import app
+from dicom_node.data_folder import FolderLock
+from storage.deliveries import dead, mark_dead, waiting
+from storage.instances import InstanceStore
+from storage.tables import Artefact, AuditEvent, Photograph, Scoring
+from tests.receiving import RunningReceiver, photograph, running_receiver, send
+from tests.unit.rows import NOON, add_object
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[RunningReceiver]:
+    with running_receiver(tmp_path / "data") as running:
+        yield running
+
+
+def _check(receiver: RunningReceiver, *options: str) -> Result:
+    config = receiver.folder.parent / "facenorm.toml"
+    config.write_text(f'[data]\nfolder = "{receiver.folder}"\n')
+    return CliRunner().invoke(app, ["check", *options, "--config", str(config)])
+
+
+def _agrees(receiver: RunningReceiver) -> bool:
+    result = _check(receiver)
+    return result.exit_code == 0 and result.output.startswith("Files and database agree.")
+
+
+def test_a_healthy_folder_is_said_to_be_so(receiver: RunningReceiver) -> None:
+    assert send(receiver, photograph()) == [0x0000]
+    assert _agrees(receiver)
+
+
+def test_a_photograph_that_was_never_recorded_is_taken_in(receiver: RunningReceiver) -> None:
+    assert send(receiver, photograph()) == [0x0000]
+    (row,) = receiver.rows(Photograph)
+    with Session(receiver.engine) as session, session.begin():
+        session.delete(session.get_one(Photograph, row.id))
+    found = _check(receiver)
+    assert (found.exit_code, "file without a row: 1" in found.output) == (1, True)
+    assert _check(receiver, "--repair").exit_code == 0
+    (again,) = receiver.rows(Photograph)
+    assert (again.path, again.sha256, again.transfer_syntax_uid) == (
+        row.path, row.sha256, row.transfer_syntax_uid,
+    )  # fmt: skip
+    assert receiver.rows(AuditEvent)[-1].event == "repaired"
+    assert _agrees(receiver)
+
+
+def test_a_file_that_contradicts_what_is_recorded_goes_to_quarantine(receiver: RunningReceiver) -> None:
+    store = InstanceStore(receiver.folder)
+    stray = store.write("photograph", "1.2.3", b"no DICOM at all")
+    assert _check(receiver, "--repair").exit_code == 0
+    assert not (receiver.folder / stray.path).exists()
+    assert [path.read_bytes() for path in receiver.files("quarantine")] == [b"no DICOM at all"]
+    assert _agrees(receiver)
+
+
+def test_a_result_that_was_never_recorded_is_removed(receiver: RunningReceiver) -> None:
+    stray = InstanceStore(receiver.folder).write("structured_report", "1.2.3", b"x")
+    assert _check(receiver, "--repair").exit_code == 0
+    assert not (receiver.folder / stray.path).exists()
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_a_photograph_whose_file_is_lost_is_forgotten_until_it_is_sent_again(
+    receiver: RunningReceiver, damage: str
+) -> None:
+    source = photograph()
+    assert send(receiver, source) == [0x0000]
+    (file,) = receiver.files("photograph")
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:100])
+    assert _check(receiver).exit_code == 1
+    assert _check(receiver, "--repair").exit_code == 0
+    assert receiver.rows(Photograph) == []
+    assert _agrees(receiver)
+    assert send(receiver, source) == [0x0000]
+    assert _agrees(receiver)
+
+
+def test_a_result_whose_file_is_lost_is_not_sent_and_said_to_be_so(receiver: RunningReceiver) -> None:
+    with Session(receiver.engine) as session, session.begin():
+        artefact = add_object(session, "1.2.3", ["PACS"], path="normalized_photograph/00/gone.dcm")
+        session.get_one(Photograph, 1).purged_at = NOON
+        assert artefact.id
+    assert _check(receiver, "--repair").exit_code == 1
+    with Session(receiver.engine) as session:
+        assert [delivery.error for delivery in dead(session)] == ["unreadable_file"]
+
+
+def test_a_delivery_that_was_given_up_is_due_again(receiver: RunningReceiver) -> None:
+    stored = InstanceStore(receiver.folder).write("normalized_photograph", "1.2.3", b"content")
+    with Session(receiver.engine) as session, session.begin():
+        artefact = add_object(session, "1.2.3", ["PACS"], path=stored.path)
+        session.get_one(Artefact, artefact.id).sha256 = stored.sha256
+        session.get_one(Photograph, 1).purged_at = NOON
+        session.flush()
+        mark_dead(session, waiting(session)[0].id, error="status_A900")
+    assert "delivery that was given up: 1" in _check(receiver).output
+    assert _check(receiver, "--repair").exit_code == 0
+    with Session(receiver.engine) as session:
+        assert len(waiting(session)) == 1
+    assert _agrees(receiver)
+
+
+def test_a_score_without_its_picture_is_named_and_left(receiver: RunningReceiver) -> None:
+    assert send(receiver, photograph()) == [0x0000]
+    with Session(receiver.engine) as session, session.begin():
+        key = session.scalars(select(Photograph.id)).one()
+        session.add(
+            Scoring(
+                photograph_pk=key,
+                setup_digest="1",
+                status="scored",
+                generator="",
+                regressor="",
+                seed=0,
+                result={},
+                created_at=NOON,
+            )
+        )
+    result = _check(receiver, "--repair")
+    assert (result.exit_code, "score without its normalized photograph: 1" in result.output) == (1, True)
+
+
+def test_nothing_is_repaired_under_a_running_node(receiver: RunningReceiver) -> None:
+    lock = FolderLock(receiver.folder)
+    refused = _check(receiver, "--repair")
+    lock.release()
+    assert refused.exit_code == 1
+    assert "another node works on the data folder" in refused.output

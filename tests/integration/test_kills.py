@@ -1,0 +1,193 @@
+"""The node killed at random moments: nothing acknowledged is lost, nothing is done twice, all agrees."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage, VLPhotographicImageStorage
+
+from dicom_node.caller import Caller
+from tests.integration.running_node import STUDY, NodeUnderTest, kill, running, wait_until, write_photograph
+from tests.peers import LOOPBACK, Modality, OrthancPeer, free_port, running_orthanc
+from tests.small_scorer import executions
+
+_STUDIES = 4
+# Longer than a study is quiet, and a sweep away.
+SETTLE_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class _Node:
+    port: int
+    host: str = LOOPBACK
+    ae_title: str = "FACENORM"
+    tls: bool = False
+
+
+@dataclass
+class _Camera:
+    """Sends photographs without a pause, again and again until each has its Success."""
+
+    node: NodeUnderTest
+    random: Random
+    waiting: list[Path]
+    acknowledged: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        self._stop.clear()
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while self.waiting and not self._stop.is_set():
+            caller = Caller(ae_title="CAMERA", association_seconds=5, response_seconds=5)
+            opened = caller.associate(_Node(self.node.port), [(VLPhotographicImageStorage, None)])
+            try:
+                while opened.is_established and self.waiting and not self._stop.is_set():
+                    path = self.random.choice(self.waiting)
+                    if opened.send_c_store(dcmread(path)).get("Status") != 0x0000:
+                        break
+                    self.acknowledged.append(path.stem)
+                    self.waiting.remove(path)
+                    time.sleep(self.random.uniform(0, 0.4))
+            except (RuntimeError, OSError):
+                pass  # the node was killed
+            finally:
+                if opened.is_established:
+                    opened.release()
+            time.sleep(0.1)
+
+
+def _kill_at_random(node: NodeUnderTest, random: Random) -> str:
+    """Start the node and kill it; return in what it was cut off."""
+    with (node.folder / "output.txt").open("ab") as output:
+        process = subprocess.Popen(node.command(seconds=0.2), stdout=output, stderr=subprocess.STDOUT)
+    before = len(node.output)
+    if random.random() < 0.1:
+        time.sleep(random.uniform(0, 2))  # in the midst of the start
+    else:
+        wait_until(lambda: "receiver started" in node.output[before:], 60, "the receiver")
+        time.sleep(random.uniform(0, 2.5))
+    assert process.poll() is None, node.output[-2000:]
+    kill(process)
+    said = node.output[before:].splitlines()
+    return next(
+        (line.split("] ", 1)[1].split("  ")[0] for line in reversed(said) if "[info" in line), "start"
+    )
+
+
+def _everything_once(node: NodeUnderTest, orthanc: OrthancPeer, acknowledged: list[str]) -> None:
+    images = [item for item in orthanc.datasets() if item.SOPClassUID == SecondaryCaptureImageStorage]
+    reports = [item for item in orthanc.datasets() if item.SOPClassUID == Comprehensive3DSRStorage]
+    sources = [str(image.SourceImageSequence[0].ReferencedSOPInstanceUID) for image in images]
+    assert sorted(sources) == sorted(acknowledged)
+    assert len(orthanc.instance_ids()) == len(images) + len(reports)
+    # No finished scoring was run again.
+    assert sorted(executions(node.scorer_log, "end")) == sorted(acknowledged)
+    # Every photograph is reported, and no report was made twice: a successor covers more than the one before.
+    covered = [_sources(report) for report in reports]
+    assert set().union(*covered) == set(acknowledged)
+    assert len(set(covered)) == len(covered)
+
+
+def _sources(report: Dataset) -> frozenset[str]:
+    """Return the photographs that a report is about."""
+    return frozenset(
+        str(item.ReferencedSOPInstanceUID)
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+        if item.ReferencedSOPClassUID == VLPhotographicImageStorage
+    )
+
+
+def _torment(tmp_path: Path, *, kills: int, photographs: int, seed: int) -> None:
+    random = Random(seed)
+    (tmp_path / "node").mkdir()
+    node = NodeUnderTest(
+        folder=tmp_path / "node",
+        destination_port=free_port(),
+        storage_commitment=True,
+        delivery="commitment_timeout_seconds = 5",
+    )
+    paths = [
+        write_photograph(
+            node.folder,
+            f"{STUDY}.{n % _STUDIES}.{n}",
+            brightness=60 + n % 180,
+            study=f"{STUDY}.{n % _STUDIES}",
+        )
+        for n in range(photographs)
+    ]
+    camera = _Camera(node, random, list(paths))
+    with running_orthanc(
+        tmp_path / "orthanc",
+        dicom_port=node.destination_port,
+        modalities=[Modality("FACENORM", node.port)],
+    ) as orthanc:
+        moments = []
+        with camera.sending():
+            moments = [_kill_at_random(node, random) for _ in range(kills)]
+        sent_under_fire = len(camera.acknowledged)
+        with running(node), camera.sending():
+            wait_until(lambda: not camera.waiting, 120, "every photograph to be acknowledged")
+            wait_until(lambda: _nothing_to_do(node, photographs), 240, "every result to be committed")
+            time.sleep(SETTLE_SECONDS)
+            wait_until(lambda: _nothing_to_do(node, photographs), 60, "the last report")
+        _everything_once(node, orthanc, camera.acknowledged)
+    repaired, checked = node.facenorm("check", "--repair"), node.facenorm("check")
+    assert repaired.returncode == 0, repaired.stdout + repaired.stderr
+    assert (checked.returncode, checked.stdout.splitlines()[0]) == (0, "Files and database agree.")
+    assert "Deliveries that are under way: 0" in checked.stdout
+    print(f"\n{kills} kills (seed {seed}), {photographs} photographs, {sent_under_fire} sent between kills:")
+    print("  each scored, reported and in the archive once. `facenorm check --repair` mended", end=" ")
+    print(
+        f"{repaired.stdout.count('removed:')} results and {repaired.stdout.count('recorded,')} photographs."
+    )
+    for moment in sorted(set(moments)):
+        print(f"  last said before the kill: {moment}: {moments.count(moment)}")
+
+
+def _nothing_to_do(node: NodeUnderTest, photographs: int) -> bool:
+    metrics = node.metrics()
+    return (
+        all(
+            line in metrics
+            for line in (
+                f'facenorm_scorings_total{{status="scored"}} {photographs}.0',
+                'facenorm_deliveries{state="due"} 0.0',
+                'facenorm_deliveries{state="uncommitted"} 0.0',
+                'facenorm_deliveries{state="dead"} 0.0',
+                'facenorm_workflows{state="pending"} 0.0',
+                'facenorm_workflows{state="enqueued"} 0.0',
+            )
+        )
+        and len(set(executions(node.scorer_log, "end"))) == photographs
+    )
+
+
+def test_a_few_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    _torment(tmp_path, kills=3, photographs=8, seed=7)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_sixty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
+    _torment(tmp_path, kills=60, photographs=80, seed=60)
