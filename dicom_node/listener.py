@@ -129,6 +129,7 @@ class BoundedReading:
         self._message_until = 0.0
         self._pdu_until = 0.0
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _guard(transport.assoc)
 
     def __call__(self, size: int) -> bytearray:
         """Return the next `size` bytes, fewer where the peer closed.
@@ -177,3 +178,25 @@ class BoundedReading:
         peer = self._transport.assoc.requestor.address
         _log.warning("connection dropped", reason=reason, peer_address=peer)
         raise OSError(reason)
+
+
+def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
+    """Abort an association whose peer sends a command that is none.
+
+    pynetdicom's thread would end with an exception, and leave the connection as it is.
+    """
+    dimse = association.dimse
+    receive = dimse.receive_primitive
+
+    def guarded(primitive: Any) -> None:  # noqa: ANN401
+        try:
+            receive(primitive)
+        except Exception as error:
+            _log.warning(
+                "association aborted: no message can be made of what came", error=type(error).__name__
+            )
+            dimse.message = None
+            # PS3.8 section 9.2: unrecognized or invalid PDU.
+            association.dul.event_queue.put("Evt19")
+
+    dimse.receive_primitive = guarded

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import warnings
 from pathlib import Path
 from types import TracebackType
@@ -109,6 +110,17 @@ def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
     # What pydicom finds invalid it quotes in a warning; we check what we read ourselves.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
+
+
+def watch_threads() -> None:
+    """Log class and place of an exception that ends a thread; Python would print all of it."""
+
+    def log(failed: threading.ExceptHookArgs) -> None:
+        structlog.get_logger(__name__).error(
+            "thread failed", error=failed.exc_type.__name__, where=innermost(failed.exc_traceback)
+        )
+
+    threading.excepthook = log
 
 
 def drop_unlisted(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:

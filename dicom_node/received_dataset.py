@@ -16,7 +16,7 @@ from reports.equipment import is_ours
 # PS3.5 section 9.1: components without leading zeros, at most 64 characters.
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*", re.ASCII)
 _DATE = re.compile(r"[0-9]{8}", re.ASCII)
-_INFLATED_LIMIT = 1 << 30
+_INFLATED_LIMIT = 1 << 28
 _TAGS = [
     "SpecificCharacterSet",
     "SOPClassUID",

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from dicom_node.logs import configure_logs
+from dicom_node.logs import configure_logs, watch_threads
 from dicom_node.node import Node, NodeError
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.study_steps import Scorer
@@ -36,6 +36,7 @@ def serve(
 def run_node(settings: Settings, scorer_factory: Callable[[], Scorer]) -> int:
     """Run a node until SIGTERM or SIGINT; return the exit status. To be called from the main thread."""
     configure_logs(settings)
+    watch_threads()
     asked_to_stop = threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

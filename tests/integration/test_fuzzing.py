@@ -1,0 +1,137 @@
+"""The receiver under hostile input: it stays up and small, and serves the next photograph."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from storage.consistency import inspect_store
+from storage.instances import InstanceStore
+from storage.tables import Photograph
+from tests.fuzzing import attack, case
+from tests.receiving import RunningReceiver, photograph, send
+
+_SERVING = """
+import os, sys, time
+from pathlib import Path
+from dicom_node.logs import configure_logs, watch_threads
+from tests.receiving import receiver_settings, running_receiver
+configure_logs(receiver_settings(Path(sys.argv[1])))
+watch_threads()
+os.chdir(sys.argv[3])
+with running_receiver(Path(sys.argv[1]), node={"maximum_associations": 50}) as receiver:
+    Path(sys.argv[2]).write_text(str(receiver.port))
+    time.sleep(3600)
+"""
+_CLIENTS = 4
+_ROUND = 200
+# The largest object that is let in, twice (as it came, and inflated), and what Python keeps for later.
+_MEMORY_GROWTH_BYTES = 800_000_000
+
+
+@contextmanager
+def _victim(tmp_path: Path) -> Iterator[tuple[RunningReceiver, subprocess.Popen[bytes]]]:
+    folder, port_file, elsewhere = tmp_path / "data", tmp_path / "port", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [sys.executable, "-c", _SERVING, str(folder), str(port_file), str(elsewhere)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log, stdout=log)
+    engine = create_engine(f"sqlite:///{folder / 'facenorm.sqlite'}")
+    try:
+        deadline = time.monotonic() + 60
+        while not (port_file.exists() and port_file.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield RunningReceiver(int(port_file.read_text()), folder, engine), process
+    finally:
+        engine.dispose()
+        process.kill()
+        process.wait(timeout=20)
+
+
+def _memory(process: subprocess.Popen[bytes], what: str = "VmRSS") -> int:
+    """Return a size of the process in bytes."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:"))
+
+
+def _files(process: subprocess.Popen[bytes]) -> int:
+    return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+
+
+def _threads(process: subprocess.Popen[bytes]) -> int:
+    return len(list(Path(f"/proc/{process.pid}/task").iterdir()))
+
+
+def _fuzz(tmp_path: Path, *, cases: int, seed: int) -> None:
+    endings: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+
+    def one(number: int) -> None:
+        attacked = case(seed, number)
+        kinds[attacked.kind] += 1
+        endings[attack(receiver.port, attacked)] += 1
+
+    with _victim(tmp_path) as (receiver, process), ThreadPoolExecutor(_CLIENTS) as clients:
+        assert send(receiver, photograph()) == [0x0000]
+        around = _outside(tmp_path)
+        memory, files, threads = _memory(process), _files(process), _threads(process)
+        began = time.monotonic()
+        good = 0
+        for start in range(0, cases, _ROUND):
+            list(clients.map(one, range(start, min(start + _ROUND, cases))))
+            assert process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+            assert send(receiver, photograph()) == [0x0000]
+            good += 1
+        seconds = time.monotonic() - began
+        time.sleep(3)  # what was open ends
+        print(
+            f"\n{cases} cases, seed {seed}, {seconds:.0f} s: {dict(endings)}; {good} good photographs between"
+        )
+        print(f"  {dict(kinds)}")
+        grown, peak = _memory(process) - memory, _memory(process, "VmHWM")
+        print(f"  memory {memory >> 20} MiB, then {grown >> 20} more, {peak >> 20} at most;", end=" ")
+        print(f"open files {files}, then {_files(process)}; threads {threads}, then {_threads(process)}")
+        assert grown < _MEMORY_GROWTH_BYTES
+        assert _files(process) <= files + 10
+        assert _threads(process) <= threads + 5
+        assert _outside(tmp_path) == around
+        assert not list((tmp_path / "elsewhere").iterdir())
+        log = (tmp_path / "log").read_text(errors="replace")
+        assert "Traceback" not in log
+        assert "TEST^PATIENT" not in log
+        with Session(receiver.engine) as session:
+            assert list(inspect_store(session, InstanceStore(receiver.folder))) == []
+        assert len(receiver.rows(Photograph)) > good
+
+
+def _outside(tmp_path: Path) -> set[str]:
+    """Return what lies around the data folder, where a path in a UID would lead to."""
+    places = (tmp_path, tmp_path.parent, Path("/etc"), Path("/"))
+    found = {str(path) for place in places for path in place.iterdir()}
+    return {
+        path
+        for path in found | {str(p) for p in Path("/tmp").glob("facenorm-was-here*")}
+        if "pytest" not in path
+    }
+
+
+def test_a_few_hundred_hostile_cases(tmp_path: Path) -> None:
+    _fuzz(tmp_path, cases=400, seed=11)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_ten_thousand_hostile_cases(tmp_path: Path) -> None:
+    _fuzz(tmp_path, cases=12_000, seed=2026)
