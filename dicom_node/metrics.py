@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from storage.deliveries import count_deliveries
+from storage.deliveries import count_deliveries, count_failing
 from storage.scorings import count_scorings
 from storage.tables import Photograph
 
@@ -48,8 +48,10 @@ class NodeCollector(Collector):
         sessions: sessionmaker[Session],
         workflows: Callable[[], Mapping[str, int]],
         chore_failures: Callable[[], Mapping[tuple[str, str], int]],
+        free_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         """Take what the numbers are read from: workflows by state, failures by chore and error class."""
+        self._free_bytes = free_bytes
         self._sessions = sessions
         self._workflows = workflows
         self._chore_failures = chore_failures
@@ -63,6 +65,7 @@ class NodeCollector(Collector):
         with self._sessions() as session:
             photographs = session.scalar(select(func.count()).select_from(Photograph)) or 0
             scorings, deliveries = count_scorings(session), count_deliveries(session)
+            failing = count_failing(session)
         received = CounterMetricFamily("facenorm_photographs_received", "Photographs stored")
         received.add_metric([], photographs)
         yield received
@@ -71,6 +74,17 @@ class NodeCollector(Collector):
             scored.add_metric([status], number)
         yield scored
         yield _gauge("facenorm_deliveries", "Deliveries by state", "state", deliveries)
+        errors = GaugeMetricFamily(
+            "facenorm_delivery_errors",
+            "Undelivered results by the class of their last failure",
+            labels=["destination", "error"],
+        )
+        for (destination, error), number in failing.items():
+            errors.add_metric([destination, error], number)
+        yield errors
+        yield GaugeMetricFamily(
+            "facenorm_disk_free_bytes", "Free space where the data folder lies", value=self._free_bytes()
+        )
         yield _gauge("facenorm_workflows", "Unfinished and failed workflows", "state", self._workflows())
         failures = CounterMetricFamily(
             "facenorm_chore_failures", "Failed turns of background chores", labels=["chore", "error"]

@@ -23,22 +23,27 @@ from dicom_node.commitment_scp import CommitmentScp
 from dicom_node.commitment_scu import CommitmentScu
 from dicom_node.commitments import Commitments
 from dicom_node.data_folder import FolderInUseError, FolderLock
+from dicom_node.echo import Echoes
+from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping
 from dicom_node.metrics import NodeCollector, StageSeconds
 from dicom_node.outbox import Backoff, Outbox
 from dicom_node.receiver import Receiver
 from dicom_node.sender import Sender
 from dicom_node.settings import Destination, Settings
-from dicom_node.status import StatusServer, build_app
+from dicom_node.status import StatusServer, build_app, reasons_of
+from dicom_node.status_page import StatusPage
 from dicom_node.study_steps import Scorer, StudySteps
 from dicom_node.tls import TlsError, calling_context, listening_context
 from dicom_node.trigger import Trigger
 from dicom_node.workflow import StudyQueue, system_database
+from pipeline.result import Provenance
 from storage.database import UnusableDatabaseError, open_database, sessions
 from storage.instances import InstanceStore
 
 _log = structlog.get_logger(__name__)
 
 _SWEEP_SECONDS = 1.0
+_ECHO_SECONDS = 60.0
 _STOP_SECONDS = 5
 
 
@@ -88,8 +93,11 @@ class Node:
         self._receiver: Receiver | None = None
         self._queue: StudyQueue | None = None
         self._chores: Chores | None = None
+        self._page: StatusPage | None = None
         self._status: StatusServer | None = None
         self._core: _Core | None = None
+        self._checks: Mapping[str, Callable[[], str | None]] = {}
+        self._echoes: Echoes | None = None
         self._listening_tls: ssl.SSLContext | None = None
         self._calling_tls: ssl.SSLContext | None = None
         self._stopping = ExitStack()
@@ -117,6 +125,36 @@ class Node:
             self._stopping.close()
             raise
 
+    def reload(self, settings: Settings) -> list[str]:
+        """Take over what can change while associations are open; return the keys that need a restart.
+
+        That is: who may send, retention, the status token, and new certificates under the same settings.
+
+        Raises NodeError: the certificates cannot be used; nothing has changed then.
+        """
+        taken = {name: getattr(settings, name) for name in ("senders", "retention")}
+        status = self._settings.status.model_copy(update={"token": settings.status.token})
+        after = self._settings.model_copy(update=taken | {"status": status})
+        before, self._settings = self._settings, after
+        try:
+            self._load_certificates()
+        except TlsError as error:
+            self._settings = before
+            raise NodeError(str(error)) from None
+        if self._receiver:
+            self._receiver.admit_anew(after, self._listening_tls)
+        wanted, has = settings.model_dump(), after.model_dump()
+        return sorted(
+            f"{section}.{key}" if isinstance(value, dict) else section
+            for section, value in wanted.items()
+            for key in (value if isinstance(value, dict) else [section])
+            if (
+                wanted[section][key] != has[section][key]
+                if isinstance(value, dict)
+                else value != has[section]
+            )
+        )
+
     def stop(self) -> bool:
         """Take up nothing new and come to rest; return False when a scoring or a sending still runs.
 
@@ -140,13 +178,17 @@ class Node:
             observe=self._stages.observe,
         )
         queue = self._queue = self._start_queue(steps)
-        work = self._delivery_work(core, commitments, commitment_scp)
+        work = self._delivery_work(core, commitments, commitment_scp) | self._upkeep(core)
         chores = self._chores = self._start_chores(core, queue, steps.scorer.provenance.digest(), work)
         self._registry.register(
             NodeCollector(
-                sessions=core.sessions, workflows=queue.depth, chore_failures=lambda: chores.failures
+                sessions=core.sessions,
+                workflows=queue.depth,
+                chore_failures=lambda: chores.failures,
+                free_bytes=core.store.free_bytes,
             )
         )
+        self._page = self._status_page(core, queue, steps.scorer.provenance)
         _log.info("ready", port=self.port)
 
     def _open(self) -> _Core:
@@ -176,13 +218,17 @@ class Node:
 
     def _start_status(self) -> StatusServer:
         where = self._settings.status
-        checks: Mapping[str, Callable[[], str | None]] = {
+        checks = self._checks = {
             "receiver": lambda: None if self._receiver else "does not listen yet",
             "database": self._database_trouble,
+            "disk": self._disk_trouble,
             "scorer": lambda: None if self._chores else "the weights are being loaded",
         }
         try:
-            server = StatusServer(build_app(self._registry, checks), host=where.host, port=where.port)
+            app = build_app(
+                self._registry, checks, token=lambda: self._settings.status.token, page=self._show
+            )
+            server = StatusServer(app, host=where.host, port=where.port)
         except OSError as error:
             raise NodeError(_why_not_bound("status", where.host, where.port, error)) from None
         server.start()
@@ -264,6 +310,43 @@ class Node:
         }
         return deliveries | reports
 
+    def _upkeep(self, core: _Core) -> dict[str, Chore]:
+        housekeeping = Housekeeping(
+            sessions=core.sessions,
+            store=core.store,
+            clock=self._clock,
+            retention=lambda: self._settings.retention,
+            destinations=lambda: [entry.ae_title for entry in self._settings.destinations],
+            senders=lambda: [entry.ae_title for entry in self._settings.senders if entry.commitment_port],
+            minimum_free_bytes=self._minimum_free_bytes,
+        )
+        self._stopping.callback(housekeeping.resign)
+        self._echoes = Echoes(caller=Caller(**self._calling()), clock=self._clock)
+        calls: dict[str, Chore] = {
+            f"call {destination.ae_title}": (_ECHO_SECONDS, partial(self._echoes.call, destination))
+            for destination in self._settings.destinations
+        }
+        return {"housekeeping": (INTERVAL_SECONDS, housekeeping.turn), **calls}
+
+    def _status_page(self, core: _Core, queue: StudyQueue, provenance: Provenance) -> StatusPage:
+        return StatusPage(
+            sessions=core.sessions,
+            reasons=lambda: reasons_of(self._checks),
+            workflows=queue.depth,
+            destinations=lambda: self._settings.destinations,
+            echoes=lambda: self._echoes.last if self._echoes else {},
+            model=lambda: {
+                "generator": provenance.generator,
+                "regressor": provenance.regressor,
+                "profile": provenance.profile,
+                "setup": provenance.digest()[:12],
+            },
+            clock=self._clock,
+        )
+
+    def _show(self, patients: bool) -> str:
+        return self._page.render(patients=patients) if self._page else "the node is starting"
+
     def _outbox(self, core: _Core) -> Outbox:
         return Outbox(
             sessions=core.sessions,
@@ -312,6 +395,16 @@ class Node:
             longest_seconds=delivery.max_retry_seconds,
             attempts=delivery.max_attempts,
         )
+
+    @property
+    def _minimum_free_bytes(self) -> int:
+        return self._settings.data.minimum_free_megabytes * 1_000_000
+
+    def _disk_trouble(self) -> str | None:
+        if self._core is None:
+            return "not open"
+        full = self._core.store.free_bytes() < self._minimum_free_bytes
+        return "less free space than data.minimum_free_megabytes: photographs are refused" if full else None
 
     def _database_trouble(self) -> str | None:
         if self._core is None:

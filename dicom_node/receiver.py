@@ -129,6 +129,14 @@ class Receiver:
         if not self._settings.senders:
             _log.warning("nobody may send: no senders are configured")
 
+    def admit_anew(self, settings: Settings, tls: ssl.SSLContext | None) -> None:
+        """Let the senders of `settings` in from now on, under these certificates.
+
+        Associations that are open stay so.
+        """
+        self._settings = settings
+        self.tls = tls
+
     def stop(self) -> None:
         """Stop listening, give running associations a few seconds to end, then abort them."""
         if self._server is None:

@@ -179,10 +179,11 @@ class Destination(_Section):
 
 
 class Status(_Section):
-    """Where /health and /metrics are served."""
+    """Where /health is served, and with the token /metrics and the status page. No token: /health only."""
 
     host: Host = "127.0.0.1"
     port: ListenPort = 8080
+    token: Annotated[str, Field(pattern=r"^([!-~]{16,})?$")] = ""
 
 
 class Retention(_Section):

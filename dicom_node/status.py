@@ -1,13 +1,16 @@
-"""`/health` and `/metrics` over HTTP."""
+"""`/health`, `/metrics` and the status page over HTTP."""
 
 from __future__ import annotations
 
+import base64
+import hmac
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import uvicorn
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 _STOP_SECONDS = 5.0
@@ -15,18 +18,33 @@ _STOP_SECONDS = 5.0
 Check = Callable[[], str | None]
 
 
-def build_app(registry: CollectorRegistry, checks: Mapping[str, Check]) -> FastAPI:
+def build_app(
+    registry: CollectorRegistry,
+    checks: Mapping[str, Check],
+    *,
+    token: Callable[[], str] = lambda: "",
+    page: Callable[[bool], str] | None = None,
+) -> FastAPI:
     """Return the application.
 
     checks: name -> function that returns why the node is not ready, or None. `/health` answers 200
     when every check passes and 503 otherwise, with the reasons; `/health/live` answers 200 while the
-    process serves at all.
+    process serves at all. Everything else wants the token, which is asked for at every request: as
+    `Authorization: Bearer` or as the password of HTTP Basic, for a browser. Without a token there is
+    nothing else. page: renders the page, with patients or without.
     """
     app = FastAPI(title="facenorm", docs_url=None, redoc_url=None, openapi_url=None)
 
+    def admit(authorization: Annotated[str, Header()] = "") -> None:
+        wanted = token()
+        if not wanted:
+            raise HTTPException(403, "set status.token to see more than /health")
+        if not hmac.compare_digest(_given(authorization).encode(), wanted.encode()):
+            raise HTTPException(401, "the token is wrong", {"WWW-Authenticate": 'Basic realm="facenorm"'})
+
     @app.get("/health")
     def health(response: Response) -> dict[str, object]:
-        reasons = {name: reason for name, check in checks.items() if (reason := _asked(check)) is not None}
+        reasons = reasons_of(checks)
         response.status_code = 503 if reasons else 200
         return {"live": True, "ready": not reasons, "reasons": reasons}
 
@@ -34,11 +52,36 @@ def build_app(registry: CollectorRegistry, checks: Mapping[str, Check]) -> FastA
     def live() -> dict[str, object]:
         return {"live": True}
 
-    @app.get("/metrics")
+    @app.get("/metrics", dependencies=[Depends(admit)])
     def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/", dependencies=[Depends(admit)])
+    def overview(patients: str = "no") -> Response:
+        if page is None:
+            raise HTTPException(503, "the node is still starting")
+        headers = {
+            "Cache-Control": "no-store",
+            "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+        }
+        return Response(page(patients == "yes"), media_type="text/html; charset=utf-8", headers=headers)
+
     return app
+
+
+def reasons_of(checks: Mapping[str, Check]) -> dict[str, str]:
+    """Return name -> why not, of every check that does not pass."""
+    return {name: reason for name, check in checks.items() if (reason := _asked(check)) is not None}
+
+
+def _given(authorization: str) -> str:
+    scheme, _, value = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 class StatusServer:

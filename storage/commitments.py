@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,6 +68,22 @@ def settle_request(
         .where(Commitment.id == request_id)
         .values(state=state, due_at=due_at, last_error=error, attempts=Commitment.attempts + 1)
     )
+
+
+def forget_unreportable(session: Session, *, reachable: Collection[str], before: datetime) -> int:
+    """Give up requests made before a time by senders that take no report; the caller commits.
+
+    reachable: the AE titles that do. Returns how many.
+    """
+    found = session.scalars(
+        update(Commitment)
+        .where(
+            Commitment.state == DUE, Commitment.requested_at < before, Commitment.ae_title.not_in(reachable)
+        )
+        .values(state=DEAD, last_error="nobody_to_report_to")
+        .returning(Commitment.id)
+    )
+    return len(found.all())
 
 
 def held_object(session: Session, sop_instance_uid: str) -> Held | None:

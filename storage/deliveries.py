@@ -6,7 +6,7 @@ due -> delivered, or due -> uncommitted -> delivered where the destination has t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -92,6 +92,20 @@ def mark_dead(session: Session, delivery_id: int, *, error: str) -> None:
     _update_due(session, delivery_id, state=DEAD, last_error=error)
 
 
+def give_up_unknown(session: Session, *, known: Collection[str]) -> int:
+    """Give up what waits for a destination that there is no more; return how many. The caller commits.
+
+    known: the AE titles that there are.
+    """
+    found = session.scalars(
+        update(Delivery)
+        .where(Delivery.state.in_((DUE, UNCOMMITTED)), Delivery.destination.not_in(known))
+        .values(state=DEAD, last_error="destination_not_configured")
+        .returning(Delivery.id)
+    )
+    return len(found.all())
+
+
 def revive(session: Session, *, now: datetime, ids: Iterable[int] | None = None) -> list[int]:
     """Make dead deliveries due at once with a fresh count of attempts; the caller commits.
 
@@ -110,6 +124,16 @@ def count_deliveries(session: Session) -> dict[str, int]:
     query = select(Delivery.state, func.count()).group_by(Delivery.state)
     counted = {row[0]: row[1] for row in session.execute(query)}
     return {DUE: 0, UNCOMMITTED: 0, DELIVERED: 0, DEAD: 0} | counted
+
+
+def count_failing(session: Session) -> dict[tuple[str, str], int]:
+    """Return (destination, class of the last failure) -> number of deliveries that are not done."""
+    query = (
+        select(Delivery.destination, Delivery.last_error, func.count())
+        .where(Delivery.state != DELIVERED, Delivery.last_error.is_not(None))
+        .group_by(Delivery.destination, Delivery.last_error)
+    )
+    return {(row[0], row[1] or ""): row[2] for row in session.execute(query)}
 
 
 def pending(session: Session, *conditions: ColumnElement[bool], limit: int) -> list[PendingDelivery]:

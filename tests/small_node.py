@@ -12,4 +12,5 @@ from tests.small_scorer import SmallScorer
 if __name__ == "__main__":
     config, log, seconds, seed = sys.argv[1:5]
     scorer = SmallScorer(Path(log), float(seconds), int(seed))
-    sys.exit(run_node(load_settings(Path(config)), lambda: scorer))
+    path = Path(config)
+    sys.exit(run_node(load_settings(path), lambda: scorer, reread=lambda: load_settings(path)))

@@ -30,17 +30,29 @@ def serve(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    raise typer.Exit(run_node(settings, lambda: load_scorer(settings)))
+    raise typer.Exit(run_node(settings, lambda: load_scorer(settings), reread=lambda: load_settings(config)))
 
 
-def run_node(settings: Settings, scorer_factory: Callable[[], Scorer]) -> int:
+def run_node(
+    settings: Settings,
+    scorer_factory: Callable[[], Scorer],
+    *,
+    reread: Callable[[], Settings] = lambda: load_settings(None),
+) -> int:
     """Run a node until SIGTERM or SIGINT; return the exit status. To be called from the main thread."""
     configure_logs(settings)
     watch_threads()
-    asked_to_stop = threading.Event()
+    asked, asked_to_stop, asked_to_reload = threading.Event(), threading.Event(), threading.Event()
 
     def stop(_signal: int, _frame: FrameType | None) -> None:
         asked_to_stop.set()
+        asked.set()
+
+    def reload(_signal: int, _frame: FrameType | None) -> None:
+        asked_to_reload.set()
+        asked.set()
+
+    signal.signal(signal.SIGHUP, reload)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -51,7 +63,12 @@ def run_node(settings: Settings, scorer_factory: Callable[[], Scorer]) -> int:
         typer.echo(f"facenorm serve: {error}", err=True)
         return 1
     _announce(settings, node)
-    asked_to_stop.wait()
+    while not asked_to_stop.is_set():
+        asked.wait()
+        asked.clear()
+        if asked_to_reload.is_set():
+            asked_to_reload.clear()
+            _reload(node, reread)
     typer.echo("facenorm serve: stopping", err=True)
     if not node.stop():
         # A thread cannot be stopped in the midst of a scoring.
@@ -87,6 +104,18 @@ def load_scorer(settings: Settings) -> Scorer:
         )
     except (WeightsMissingError, GeneratorError, RegressorError, ProfileError) as error:
         raise NodeError(str(error)) from None
+
+
+def _reload(node: Node, reread: Callable[[], Settings]) -> None:
+    """On SIGHUP: read the settings again, and go on with the old ones where they are wrong."""
+    try:
+        later = node.reload(reread())
+    except (SettingsError, NodeError) as error:
+        typer.echo(f"facenorm serve: nothing was changed: {error}", err=True)
+        return
+    typer.echo("facenorm serve: senders, retention, token and certificates were read again", err=True)
+    if later:
+        typer.echo(f"facenorm serve: after a restart only: {', '.join(later)}", err=True)
 
 
 def _announce(settings: Settings, node: Node) -> None:

@@ -20,6 +20,7 @@ from pydicom.uid import ExplicitVRLittleEndian, VLPhotographicImageStorage
 
 from tests.peers import LOOPBACK, free_port, run_tool
 
+TOKEN = "a-token-for-these-tests"
 PATIENT_NAME = "TEST^PATIENT"
 PATIENT_ID = "TEST-4711"
 STUDY = "1.2.826.0.1.3680043.9.1"
@@ -86,6 +87,7 @@ class NodeUnderTest:
             {self.delivery}
             [status]
             port = {self.status_port}
+            token = "{TOKEN}"
             [[senders]]
             ae_title = "CAMERA"
             [[destinations]]
@@ -131,7 +133,12 @@ class NodeUnderTest:
         return httpx.get(f"http://{LOOPBACK}:{self.status_port}/health", timeout=5, trust_env=False)
 
     def metrics(self) -> str:
-        return httpx.get(f"http://{LOOPBACK}:{self.status_port}/metrics", timeout=5, trust_env=False).text
+        return httpx.get(
+            f"http://{LOOPBACK}:{self.status_port}/metrics",
+            timeout=5,
+            trust_env=False,
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        ).text
 
     def facenorm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command `facenorm` on this node's settings."""

@@ -9,11 +9,15 @@ from prometheus_client import CollectorRegistry, Counter
 
 from dicom_node.status import Check, StatusServer, build_app
 
+TOKEN = "a-token-for-these-tests"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
 
 @contextmanager
 def _server(**checks: Check) -> Iterator[tuple[StatusServer, CollectorRegistry]]:
     registry = CollectorRegistry()
-    server = StatusServer(build_app(registry, checks), host="127.0.0.1", port=0)
+    app = build_app(registry, checks, token=lambda: TOKEN, page=lambda patients: f"<p>{patients}</p>")
+    server = StatusServer(app, host="127.0.0.1", port=0)
     server.start()
     try:
         yield server, registry
@@ -21,8 +25,8 @@ def _server(**checks: Check) -> Iterator[tuple[StatusServer, CollectorRegistry]]
         server.stop()
 
 
-def _get(server: StatusServer, path: str) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{server.port}{path}", timeout=5, trust_env=False)
+def _get(server: StatusServer, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{server.port}{path}", timeout=5, trust_env=False, headers=headers)
 
 
 def test_ready_when_every_check_passes() -> None:
@@ -50,7 +54,7 @@ def test_not_ready_names_the_reasons_and_never_their_data() -> None:
 def test_metrics_come_from_the_registry_that_was_passed_in() -> None:
     with _server() as (server, registry):
         Counter("ours", "of this test", registry=registry).inc(3)
-        answer = _get(server, "/metrics")
+        answer = _get(server, "/metrics", BEARER)
     assert "ours_total 3.0" in answer.text
     assert "python_gc" not in answer.text
 
@@ -62,3 +66,38 @@ def test_a_taken_port_raises_and_a_stopped_server_frees_it() -> None:
         _get(server, "/health")
     again = StatusServer(build_app(CollectorRegistry(), {}), host="127.0.0.1", port=server.port)
     again.stop()
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/"])
+def test_everything_but_health_wants_the_token(path: str) -> None:
+    with _server() as (server, _):
+        for wrong in ({}, {"Authorization": "Bearer another-token-by-far"}, {"Authorization": "Basic !!"}):
+            refused = _get(server, path, wrong)
+            assert refused.status_code == 401
+            assert refused.headers["WWW-Authenticate"] == 'Basic realm="facenorm"'
+        assert _get(server, path, BEARER).status_code == 200
+        # As a browser gives it.
+        basic = httpx.get(
+            f"http://127.0.0.1:{server.port}{path}", auth=("anybody", TOKEN), timeout=5, trust_env=False
+        )
+        assert basic.status_code == 200
+        assert _get(server, "/health").status_code == 200
+
+
+def test_without_a_token_there_is_health_and_nothing_else() -> None:
+    server = StatusServer(build_app(CollectorRegistry(), {}), host="127.0.0.1", port=0)
+    server.start()
+    try:
+        assert _get(server, "/health").status_code == 200
+        for path in ("/metrics", "/", "/docs", "/openapi.json"):
+            assert _get(server, path, {"Authorization": "Bearer x"}).status_code in (403, 404)
+    finally:
+        server.stop()
+
+
+def test_the_page_is_rendered_with_patients_only_where_they_are_asked_for() -> None:
+    with _server() as (server, _):
+        assert _get(server, "/", BEARER).text == "<p>False</p>"
+        named = _get(server, "/?patients=yes", BEARER)
+    assert named.text == "<p>True</p>"
+    assert named.headers["Cache-Control"] == "no-store"

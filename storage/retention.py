@@ -1,0 +1,65 @@
+"""What may go: files whose time is over, and that nothing is waiting for. Their rows stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session, aliased
+
+from storage.audit import NODE, Event, audit_artefact, audit_photograph
+from storage.deliveries import DELIVERED
+from storage.tables import Artefact, Delivery, Photograph
+
+
+def purge_photographs(
+    session: Session, delete: Callable[[str], None], *, before: datetime, now: datetime, limit: int
+) -> int:
+    """Delete the files of photographs received before a time; return how many. The caller commits.
+
+    Only such as a report covers, and of whose study every result has been delivered.
+    """
+    undelivered = aliased(Artefact)
+    waiting = exists(
+        select(Delivery.id)
+        .join(undelivered, undelivered.id == Delivery.artefact_pk)
+        .where(undelivered.encounter_pk == Photograph.encounter_pk, Delivery.state != DELIVERED)
+    )
+    found = session.scalars(
+        select(Photograph)
+        .where(
+            Photograph.purged_at.is_(None),
+            Photograph.received_at < before,
+            Photograph.report_pk.is_not(None),
+            ~waiting,
+        )
+        .order_by(Photograph.received_at)
+        .limit(limit)
+    ).all()
+    for photograph in found:
+        # The file first: a process that ends in between finds the row again.
+        delete(photograph.path)
+        photograph.purged_at = now
+        audit_photograph(session, Event.PURGED, photograph, at=now, actor=NODE, outcome="success")
+    return len(found)
+
+
+def purge_results(
+    session: Session, delete: Callable[[str], None], *, before: datetime, now: datetime, limit: int
+) -> int:
+    """Delete the files of results made before a time and delivered; return how many. The caller commits."""
+    waiting = exists(
+        select(Delivery.id).where(Delivery.artefact_pk == Artefact.id, Delivery.state != DELIVERED)
+    )
+    found = session.scalars(
+        select(Artefact)
+        .where(Artefact.purged_at.is_(None), Artefact.created_at < before, ~waiting)
+        .order_by(Artefact.created_at)
+        .limit(limit)
+    ).all()
+    for artefact in found:
+        delete(artefact.path)
+        artefact.purged_at = now
+        audit_artefact(session, Event.PURGED, artefact, at=now, detail={"kind": artefact.kind})
+    return len(found)

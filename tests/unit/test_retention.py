@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_node.housekeeping import Housekeeping
+from dicom_node.settings import Retention
+from storage.commitments import add_request
+from storage.deliveries import dead, mark_delivered, waiting
+from storage.instances import InstanceStore
+from storage.studies import quiet_studies
+from storage.tables import Artefact, AuditEvent, Commitment, Photograph
+from tests.unit.rows import NOON, add_object, add_photograph, database
+
+
+@dataclass
+class _Kept:
+    """A study of one photograph that is reported, and its result: both files on the disk."""
+
+    sessions: sessionmaker[Session]
+    store: InstanceStore
+    photograph: str
+    result: str
+    now: datetime = NOON
+    retention: Retention = field(default_factory=lambda: Retention(instances_days=10, results_days=20))
+    destinations: tuple[str, ...] = ("PACS",)
+
+    def keep_house(self, days: float) -> bool:
+        self.now = NOON + timedelta(days=days)
+        return Housekeeping(
+            sessions=self.sessions,
+            store=self.store,
+            clock=lambda: self.now,
+            retention=lambda: self.retention,
+            destinations=lambda: self.destinations,
+            senders=lambda: ["TAKES"],
+            minimum_free_bytes=0,
+        ).turn()
+
+    @property
+    def files(self) -> tuple[bool, bool]:
+        folder = self.store.folder
+        return (folder / self.photograph).exists(), (folder / self.result).exists()
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> _Kept:
+    sessions, store = database(tmp_path), InstanceStore(tmp_path / "data")
+    photograph = store.write("photograph", "1.1", b"photograph").path
+    result = store.write("normalized_photograph", "1.2", b"result").path
+    with sessions.begin() as session:
+        artefact = add_object(session, "1.2", ["PACS"], path=result)
+        row = session.scalars(select(Photograph)).one()
+        row.path, row.report_pk = photograph, artefact.id
+    return _Kept(sessions, store, photograph, result)
+
+
+def _deliver(kept: _Kept) -> None:
+    with kept.sessions.begin() as session:
+        for delivery in waiting(session):
+            mark_delivered(session, delivery.id, now=NOON)
+
+
+def test_files_go_when_their_days_are_over_and_rows_stay(kept: _Kept) -> None:
+    _deliver(kept)
+    kept.keep_house(9)
+    assert kept.files == (True, True)
+    kept.keep_house(11)
+    assert kept.files == (False, True)
+    kept.keep_house(21)
+    assert kept.files == (False, False)
+    with kept.sessions() as session:
+        assert session.scalars(select(Photograph.purged_at)).one() == NOON + timedelta(days=11)
+        assert session.scalars(select(Artefact.purged_at)).one() == NOON + timedelta(days=21)
+        purged = session.scalars(select(AuditEvent).where(AuditEvent.event == "purged")).all()
+    assert [(row.patient_id, row.study_instance_uid) for row in purged] == [("TEST-1", "1.2.2")] * 2
+
+
+def test_nothing_goes_that_is_still_to_be_delivered(kept: _Kept) -> None:
+    kept.keep_house(1000)
+    assert kept.files == (True, True)
+
+
+def test_a_photograph_goes_only_once_it_is_reported(kept: _Kept) -> None:
+    _deliver(kept)
+    with kept.sessions.begin() as session:
+        session.scalars(select(Photograph)).one().report_pk = None
+    kept.keep_house(1000)
+    assert kept.files[0]
+
+
+def test_no_days_keep_everything(kept: _Kept) -> None:
+    _deliver(kept)
+    kept.retention = Retention()
+    kept.keep_house(10_000)
+    assert kept.files == (True, True)
+
+
+def test_a_later_photograph_is_scored_without_those_that_are_gone(kept: _Kept) -> None:
+    _deliver(kept)
+    kept.keep_house(11)
+    with kept.sessions.begin() as session:
+        add_photograph(session, "1.9", study="1.2.2", at=kept.now)
+        (study,) = quiet_studies(session, now=kept.now + timedelta(minutes=1), quiet_seconds=10)
+    assert study.photographs == ("1.9",)
+
+
+def test_what_would_wait_for_ever_is_given_up_and_seen(kept: _Kept) -> None:
+    with kept.sessions.begin() as session:
+        for title in ("TAKES", "SILENT"):
+            add_request(session, ae_title=title, transaction_uid="1.2", instances=[], now=NOON)
+    kept.destinations = ("OTHER",)
+    kept.keep_house(2)
+    with kept.sessions() as session:
+        assert [delivery.error for delivery in dead(session)] == ["destination_not_configured"]
+        states = {row.ae_title: row.state for row in session.scalars(select(Commitment))}
+    assert states == {"TAKES": "due", "SILENT": "dead"}
+
+
+def test_one_process_alone_keeps_house_until_its_lease_ends(kept: _Kept) -> None:
+    assert kept.keep_house(0)
+    assert not kept.keep_house(0)  # another process: each has a name of its own
+    assert kept.keep_house(0.01)
