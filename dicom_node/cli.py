@@ -57,6 +57,9 @@ COMMANDS = {
     ),
     "history": Command("dicom_node.commands.history:history", "Print a patient's scores over time."),
     "jobs": Command("dicom_node.commands.jobs:jobs", "List what is being scored and sent."),
+    "config": Command("dicom_node.commands.config:config", "Look at the settings."),
+    "backup": Command("dicom_node.commands.backup:backup", "Write database and files into one archive."),
+    "restore": Command("dicom_node.commands.backup:restore", "Unpack an archive into an empty data folder."),
     "check": Command(
         "dicom_node.commands.check:check", "Hold files against database, and repair what can be repaired."
     ),

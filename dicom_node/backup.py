@@ -1,0 +1,133 @@
+"""A node's folder and database as one archive, and back."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_node.settings import Settings
+from storage.audit import Event, add_audit_event
+from storage.consistency import KINDS
+
+_DATABASE = "facenorm.sqlite"
+_FOLDERS = (*KINDS, "quarantine")
+_BUSY_SECONDS = 30
+
+
+class BackupError(Exception):
+    """A backup cannot be made or restored; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an archive holds."""
+
+    files: int
+    size_bytes: int
+
+
+def write_backup(
+    settings: Settings, target: Path, sessions: sessionmaker[Session], now: Callable[[], datetime]
+) -> Contents:
+    """Write the archive while a node may run; it is there whole, readable by its owner only, or not at all.
+
+    The database comes first: files are written before the rows that name them, and never changed. The
+    queue (`dbos.sqlite`) is left out: what waits in it starts anew from the database.
+
+    Raises BackupError: the target exists or cannot be written, or the database is none of SQLite's.
+    """
+    database = _sqlite_file(settings)
+    if target.exists():
+        raise BackupError(f"{target} exists; name another file")
+    with sessions.begin() as session:
+        add_audit_event(session, Event.EXPORTED, at=now(), actor=getpass.getuser(), outcome="backup")
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".facenorm-", dir=target.parent) as folder:
+            copy = Path(folder) / _DATABASE
+            _copy_database(database, copy)
+            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                with tarfile.open(fileobj=file, mode="w") as archive:
+                    contents = _fill(archive, copy, settings.data.folder)
+                file.flush()
+                os.fsync(file.fileno())
+        partial.rename(target)
+    except (OSError, sqlite3.Error) as error:
+        raise BackupError(f"{target} cannot be written: {type(error).__name__}: {error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return contents
+
+
+def restore_backup(settings: Settings, source: Path) -> Contents:
+    """Unpack an archive into the data folder, which must be empty or absent.
+
+    Raises BackupError: the folder holds something, or the archive cannot be read or is none of ours.
+    """
+    _sqlite_file(settings)
+    folder = settings.data.folder
+    if folder.exists() and any(folder.iterdir()):
+        raise BackupError(f"{folder} is not empty; restore into a new data.folder")
+    try:
+        with tarfile.open(source) as archive:
+            members = archive.getmembers()
+            if not members or members[0].name != _DATABASE:
+                raise BackupError(f"{source} is no backup of facenorm's")
+            if not all(member.isfile() and _expected(member.name) for member in members):
+                raise BackupError(f"{source} holds what no backup does; nothing was unpacked")
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            previous = os.umask(0o077)
+            try:
+                archive.extractall(folder, members=members, filter="data")
+            finally:
+                os.umask(previous)
+    except (OSError, tarfile.TarError) as error:
+        raise BackupError(f"{source} cannot be restored: {type(error).__name__}: {error}") from None
+    return Contents(len(members) - 1, sum(member.size for member in members))
+
+
+def _fill(archive: tarfile.TarFile, database: Path, data: Path) -> Contents:
+    archive.add(database, _DATABASE)
+    size, files = database.stat().st_size, 0
+    for kind in _FOLDERS:
+        for path in sorted((data / kind).glob("*/*.dcm")):
+            try:
+                archive.add(path, str(path.relative_to(data)))
+                size += path.stat().st_size
+            except FileNotFoundError:  # retention took it away just now
+                continue
+            files += 1
+    return Contents(files, size)
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    target.touch(mode=0o600)
+    connection = sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+    copy = sqlite3.connect(target)
+    try:
+        connection.backup(copy)
+    finally:
+        copy.close()
+        connection.close()
+
+
+def _expected(name: str) -> bool:
+    parts = Path(name).parts
+    return name == _DATABASE or (len(parts) == 3 and parts[0] in _FOLDERS and name.endswith(".dcm"))
+
+
+def _sqlite_file(settings: Settings) -> Path:
+    url = make_url(settings.database_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        raise BackupError("the database is PostgreSQL: use pg_dump, then copy the data folder")
+    return Path(url.database)

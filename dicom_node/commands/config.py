@@ -1,0 +1,78 @@
+"""`facenorm config check`: whether a node could start on these settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dicom_node.settings import Settings, SettingsError, load_settings
+from dicom_node.tls import TlsError, calling_context, listening_context
+
+config = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at the settings.")
+
+
+@config.callback()
+def _group() -> None:
+    """Look at the settings."""
+
+
+@config.command()
+def check(
+    file: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
+    ] = None,
+) -> None:
+    """Name every wrong key, and what else keeps a node from starting.
+
+    Exit status 0: the settings can be used; 2: a key is wrong; 1: what a key names cannot be used.
+    """
+    try:
+        settings = load_settings(file)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    troubles = [*_certificates(settings), *_folder(settings)]
+    for trouble in troubles:
+        typer.echo(trouble, err=True)
+    if troubles:
+        raise typer.Exit(1)
+    typer.echo("The settings can be used.")
+    for note in _notes(settings):
+        typer.echo(f"Note: {note}")
+
+
+def _certificates(settings: Settings) -> list[str]:
+    try:
+        if settings.node.tls:
+            listening_context(settings.tls)
+        if settings.node.tls or any(destination.tls for destination in settings.destinations):
+            calling_context(settings.tls)
+    except TlsError as error:
+        return [str(error)]
+    return []
+
+
+def _folder(settings: Settings) -> list[str]:
+    folder = settings.data.folder.absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return []
+    return [f"data.folder: {existing} cannot be written by this user; correct it"]
+
+
+def _notes(settings: Settings) -> list[str]:
+    notes = []
+    if not settings.senders:
+        notes.append("senders: nobody may send")
+    if any(not sender.host for sender in settings.senders):
+        notes.append("senders: an entry without a host admits whoever knows its AE title")
+    if not settings.destinations:
+        notes.append("destinations: results are only kept here")
+    if not settings.status.token:
+        notes.append("status.token: without it there is /health, and neither metrics nor a page")
+    if settings.node.host not in ("127.0.0.1", "::1", "localhost") and not settings.node.tls:
+        notes.append("node.tls: the node listens beyond this machine, and nothing is encrypted")
+    return notes

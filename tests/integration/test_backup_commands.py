@@ -1,0 +1,114 @@
+"""`facenorm backup`, `facenorm restore` and `facenorm config check`."""
+
+from __future__ import annotations
+
+import stat
+import tarfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dicom_node.cli import app
+from storage.tables import AuditEvent, Photograph
+from tests.receiving import RunningReceiver, changed, photograph, running_receiver, send
+
+
+def _run(folder: Path, *arguments: str | Path) -> Result:
+    config = folder.parent / f"{folder.name}.toml"
+    config.write_text(f'[data]\nfolder = "{folder}"\n')
+    return CliRunner().invoke(app, [*map(str, arguments), "--config", str(config)])
+
+
+def _contents(receiver: RunningReceiver) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(receiver.folder)): path.read_bytes()
+        for kind in ("photograph", "quarantine")
+        for path in receiver.files(kind)
+    }
+
+
+def test_a_running_node_is_backed_up_and_restored_elsewhere(tmp_path: Path) -> None:
+    archive = tmp_path / "backup.tar"
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, photograph(), photograph(), changed(photograph(), PatientID=None)) == [
+            0x0000, 0x0000, 0xC000,
+        ]  # fmt: skip
+        saved = _run(receiver.folder, "backup", archive)
+        assert (saved.exit_code, "the database and 3 files" in saved.output) == (0, True), saved.output
+        assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+        assert send(receiver, photograph()) == [0x0000]  # after the backup
+        before = {row.sop_instance_uid: row.sha256 for row in receiver.rows(Photograph)[:2]}
+        kept = _contents(receiver)
+    restored = _run(tmp_path / "other", "restore", archive)
+    assert (restored.exit_code, "Files and database agree." in restored.output) == (0, True), restored.output
+    assert not list(tmp_path.glob(".*"))
+    with running_receiver(tmp_path / "other") as receiver:
+        assert {row.sop_instance_uid: row.sha256 for row in receiver.rows(Photograph)} == before
+        assert _contents(receiver).items() <= kept.items()
+        assert len(_contents(receiver)) == 3
+        assert [row.event for row in receiver.rows(AuditEvent)][-1] == "exported"
+        assert stat.S_IMODE(receiver.folder.stat().st_mode) == 0o700
+        assert {stat.S_IMODE(path.stat().st_mode) for path in receiver.files("photograph")} == {0o600}
+        assert send(receiver, photograph()) == [0x0000]
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    archive = tmp_path / "backup.tar"
+    with running_receiver(tmp_path / "data") as receiver:
+        assert _run(receiver.folder, "backup", archive).exit_code == 0
+        again = _run(receiver.folder, "backup", archive)
+        assert (again.exit_code, "exists" in again.output) == (1, True)
+        onto = _run(receiver.folder, "restore", archive)
+        assert (onto.exit_code, "is not empty" in onto.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.dcm", "photograph/aa/../../../x.dcm", "node.lock", "photograph/x"]
+)
+def test_an_archive_that_is_no_backup_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    archive, content = tmp_path / "backup.tar", tmp_path / "content"
+    content.write_bytes(b"x")
+    with tarfile.open(archive, "w") as made:
+        made.add(content, "facenorm.sqlite")
+        made.add(content, name)
+    refused = _run(tmp_path / "data", "restore", archive)
+    assert refused.exit_code == 1
+    assert not (tmp_path / "data").exists()
+    content.unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.tar", "data.toml"]
+
+
+def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
+    archive = tmp_path / "backup.tar"
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, photograph()) == [0x0000]
+        assert _run(receiver.folder, "backup", archive).exit_code == 0
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    refused = _run(tmp_path / "other", "restore", archive)
+    assert (refused.exit_code, "cannot be restored" in refused.output) == (1, True)
+
+
+def test_config_check_names_every_wrong_key(tmp_path: Path) -> None:
+    config = tmp_path / "facenorm.toml"
+    config.write_text('[node]\nprot = 1\nport = "high"\n[tresor]\n[[destinations]]\nae_title = "PACS"\n')
+    result = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+    assert result.exit_code == 2
+    for key in ("node.prot", "node.port", "tresor", "destinations.0.host", "destinations.0.port"):
+        assert f"{key}:" in result.output
+
+
+def test_config_check_looks_at_what_the_keys_name(tmp_path: Path) -> None:
+    config = tmp_path / "facenorm.toml"
+    tls = '[tls]\ncertificate = "/nowhere"\nprivate_key = "/nowhere"\ntrusted = "/nowhere"\n'
+    config.write_text(f'[node]\ntls = true\n{tls}[data]\nfolder = "/proc/facenorm"\n')
+    result = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+    assert result.exit_code == 1
+    assert "tls.certificate /nowhere" in result.output
+    config.write_text("[node]\ntls = true\n")
+    missing = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+    assert (missing.exit_code, "certificate, private_key, trusted" in missing.output) == (2, True)
+    config.write_text(f'[data]\nfolder = "{tmp_path}"\n[[senders]]\nae_title = "ANY"\n')
+    good = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+    assert good.exit_code == 0
+    assert "admits whoever knows its AE title" in good.output
