@@ -28,6 +28,7 @@ look() {
     need dicom3tools dciodvfy dcentvfy
     need pixelmed-apps DicomSRValidator
     need openssl openssl
+    need openjph-tools ojph_compress
 }
 
 look
@@ -57,6 +58,7 @@ for package in $missing; do
     orthanc) skipped="tests that store to and fetch from Orthanc" ;;
     orthanc-dicomweb) skipped="tests that read Orthanc over DICOMweb" ;;
     dcmtk) skipped="tests that send and receive with DCMTK, and those that read reports with dsrdump" ;;
+    openjph-tools) skipped="tests of HTJ2K" ;;
     openssl) skipped="tests of secured connections" ;;
     dicom3tools) skipped="tests that check every object with dciodvfy" ;;
     *) skipped="tests that check reports with DicomSRValidator" ;;

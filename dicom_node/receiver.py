@@ -44,6 +44,9 @@ TRANSFER_SYNTAXES = (
     uid.JPEGLSNearLossless,
     uid.JPEG2000Lossless,
     uid.JPEG2000,
+    uid.HTJ2KLossless,
+    uid.HTJ2KLosslessRPCL,
+    uid.HTJ2K,
 )
 # PS3.8 section 9.3.4: rejected-permanent, by the service user, calling AE title not recognized.
 _CALLING_AE_TITLE_NOT_RECOGNIZED = (0x01, 0x01, 0x03)

@@ -30,6 +30,7 @@ PACKAGES = {
     "dcentvfy": "dicom3tools",
     "DicomSRValidator": "pixelmed-apps",
     "openssl": "openssl",
+    "ojph_compress": "openjph-tools",
     "setpriv": "util-linux",
     **dict.fromkeys(
         (

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, VLPhotographicImageStorage, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    HTJ2K,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    VLPhotographicImageStorage,
+    generate_uid,
+)
 
 from tests.peers import run_tool
 
@@ -109,6 +117,23 @@ def _by_img2dcm(quality: int, subsampling: str, *options: str) -> Callable[[Path
     return encode
 
 
+def _by_openjph(syntax: str, *options: str) -> Callable[[Path], Path]:
+    """HTJ2K (ITU-T T.814), which DCMTK and GDCM do not write: OpenJPH's codestream in an object around it."""
+
+    def encode(folder: Path) -> Path:
+        Image.fromarray(known_rgb()).save(folder / "p.ppm")
+        run_tool("ojph_compress", "-i", folder / "p.ppm", "-o", folder / "p.j2c", *options)
+        ds = native_dataset(known_rgb())
+        ds.PixelData = encapsulate([(folder / "p.j2c").read_bytes()])
+        ds["PixelData"].is_undefined_length = True
+        ds.file_meta.TransferSyntaxUID = syntax
+        reversible = "-reversible" in options and options[options.index("-reversible") + 1] == "true"
+        ds.PhotometricInterpretation = "YBR_RCT" if reversible else "YBR_ICT"
+        return write_native(folder / "encoded.dcm", ds)
+
+    return encode
+
+
 # Encoder -> (how, largest mean absolute error in grey levels that it may cause).
 ENCODED: Mapping[str, tuple[Callable[[Path], Path], float]] = {
     "dcmtk implicit": (_by_tool("dcmconv", "+ti"), 0.0),
@@ -134,6 +159,9 @@ ENCODED: Mapping[str, tuple[Callable[[Path], Path], float]] = {
     "gdcm jpeg-ls": (_by_gdcm(gdcm.TransferSyntax.JPEGLSLossless), 0.0),
     "gdcm jpeg 2000 lossless": (_by_gdcm(gdcm.TransferSyntax.JPEG2000Lossless), 0.0),
     "gdcm jpeg 2000": (_by_gdcm(gdcm.TransferSyntax.JPEG2000), 1.0),
+    "openjph lossless": (_by_openjph(HTJ2KLossless, "-reversible", "true", "-prog_order", "LRCP"), 0.0),
+    "openjph lossless rpcl": (_by_openjph(HTJ2KLosslessRPCL, "-reversible", "true"), 0.0),
+    "openjph": (_by_openjph(HTJ2K, "-qstep", "0.002"), 1.0),
     "img2dcm 444": (_by_img2dcm(95, "4:4:4"), 1.0),
     "img2dcm 420": (_by_img2dcm(95, "4:2:0"), 1.0),
     "img2dcm 420 photographic, APPn kept": (_by_img2dcm(95, "4:2:0", "-vlp", "-ka"), 1.0),

@@ -75,7 +75,7 @@ def test_the_encoders_cover_what_they_should(tmp_path: Path) -> None:
         photometric for photometric, _, _ in covered
     }
     assert {("RGB", 1), ("YBR_FULL", 1)} <= {(photometric, planar) for photometric, planar, _ in covered}
-    assert len({syntax for _, _, syntax in covered}) >= 12
+    assert len({syntax for _, _, syntax in covered}) >= 15
 
 
 @pytest.mark.parametrize("planar", [0, 1])
