@@ -32,6 +32,7 @@ from dicom_node.sender import Sender
 from dicom_node.settings import Destination, Settings
 from dicom_node.status import StatusServer, build_app, reasons_of
 from dicom_node.status_page import StatusPage
+from dicom_node.study_report import StudyReporter
 from dicom_node.study_steps import Scorer, StudySteps
 from dicom_node.tls import TlsError, calling_context, listening_context
 from dicom_node.trigger import Trigger
@@ -173,7 +174,7 @@ class Node:
             sessions=core.sessions,
             store=core.store,
             scorer=self._scorer_factory(),
-            destinations=tuple(destination.ae_title for destination in self._settings.destinations),
+            reporter=self._reporter(core),
             clock=self._clock,
             observe=self._stages.observe,
         )
@@ -190,6 +191,15 @@ class Node:
         )
         self._page = self._status_page(core, queue, steps.scorer.provenance)
         _log.info("ready", port=self.port)
+
+    def _reporter(self, core: _Core) -> StudyReporter:
+        return StudyReporter(
+            sessions=core.sessions,
+            store=core.store,
+            destinations=tuple(destination.ae_title for destination in self._settings.destinations),
+            clock=self._clock,
+            options=self._settings.reports.options,
+        )
 
     def _open(self) -> _Core:
         settings = self._settings

@@ -1,4 +1,4 @@
-"""The folder of `facenorm score --output-dir`: five pictures per photograph, none written over another's."""
+"""The folder of `facenorm score --output-dir`: six pictures per photograph, none written over another's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNNAMED = "photograph"
 
 
 class PictureFolder:
-    """Writes `<name>-aligned.png`, `-masked`, `-normalized`, `-difference` and `-anomaly` into one folder.
+    """Writes `<name>-aligned.png`, `-masked`, `-normalized`, `-difference`, `-anomaly` and `-in_place`.
 
     <name> is the stem of a JPEG's or PNG's file name, as its user chose it. Names of DICOM files may hold a
     patient's name, so there it is the SOP Instance UID. Another photograph that has the name already, in this

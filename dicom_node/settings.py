@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as MalformedEnvironment
 
 from pipeline.quality_thresholds import QualityThresholds
+from reports.options import ImageClass, ReportClass, ReportOptions, ResultObject
 
 
 class SettingsError(Exception):
@@ -193,6 +194,20 @@ class Retention(_Section):
     results_days: Annotated[int, Field(ge=0)] = 0
 
 
+class Reports(_Section):
+    """Which objects leave the node, and of which SOP classes. `compatible`: within what Weasis reads."""
+
+    sr: ReportClass = ReportClass.COMPREHENSIVE_3D
+    image: ImageClass = ImageClass.SECONDARY_CAPTURE
+    compatible: bool = False
+    objects: tuple[ResultObject, ...] = tuple(ResultObject)
+
+    @property
+    def options(self) -> ReportOptions:
+        """The same, as the reports' builders take it."""
+        return ReportOptions(self.sr, self.image, self.compatible, frozenset(self.objects))
+
+
 class Log(_Section):
     """What goes to standard error."""
 
@@ -222,6 +237,7 @@ class Settings(BaseSettings):
     destinations: tuple[Destination, ...] = ()
     status: Status = Status()
     retention: Retention = Retention()
+    reports: Reports = Reports()
     log: Log = Log()
 
     @model_validator(mode="after")

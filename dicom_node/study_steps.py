@@ -9,35 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
-from pydicom.filewriter import dcmwrite
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.finished_objects import keep, reference
+from dicom_node.kept_pictures import KIND as PICTURES
+from dicom_node.kept_pictures import packed
+from dicom_node.study_report import StudyReporter
+from pipeline.encounter_score import scoring_id
 from pipeline.result import Provenance, Rejection, Scored
-from reports.normalized_photograph import build_normalized_photograph
-from reports.reported_photograph import ObjectReference, PredecessorReport, ReportedPhotograph
-from reports.structured_report import build_structured_report
+from reports.normalized_photograph import build_normalized_in_place, build_normalized_photograph
+from reports.options import ResultObject
 from storage.artefacts import (
+    NORMALIZED_IN_PLACE,
     NORMALIZED_PHOTOGRAPH,
-    STRUCTURED_REPORT,
     FinishedObject,
     add_artefact,
-    cover_photographs,
-    latest_report,
-    normalized_photograph_of,
+    latest_of_photograph,
 )
 from storage.audit import Event, audit_photograph
 from storage.instances import InstanceStore
-from storage.scorings import add_scoring, find_scoring, result_of
+from storage.scorings import add_scoring, find_scoring
 from storage.studies import photographs_of
-from storage.tables import Artefact, Encounter, Photograph, Scoring
+from storage.tables import Artefact, Photograph
 
+_Build = Callable[..., FileDataset]
 _log = structlog.get_logger(__name__)
 
 
@@ -54,35 +57,39 @@ class Scorer(Protocol):
         ...
 
 
-class MissingScoringError(RuntimeError):
-    """A report was to be written before every photograph had its scoring."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudySteps:
     """Both steps with all that they work on.
 
-    destinations: AE titles; every finished object gets a delivery to each. observe: told the seconds
-    of every stage of a new scoring.
+    reporter: writes the report, and says which objects are made. observe: told the seconds of every stage
+    of a new scoring.
     """
 
     sessions: sessionmaker[Session]
     store: InstanceStore
     scorer: Scorer
-    destinations: tuple[str, ...]
+    reporter: StudyReporter
     clock: Callable[[], datetime]
     observe: Callable[[Mapping[str, float]], None]
 
     def score_photograph(self, sop_instance_uid: str) -> None:
-        """Score the photograph and keep its normalized image, unless it was scored under this setup."""
+        """Score the photograph and keep its pictures, unless it was scored under this setup."""
         setup = self.scorer.provenance.digest()
         with self.sessions() as session:
             (photograph,) = photographs_of(session, [sop_instance_uid])
             if find_scoring(session, photograph, setup) is not None:
                 return
+            predecessors = {
+                kind: latest_of_photograph(session, photograph, kind)
+                for kind in (NORMALIZED_PHOTOGRAPH, NORMALIZED_IN_PLACE)
+            }
         result = self.scorer.score_file(self.store.absolute(photograph.path))
         created = self.clock()
-        finished = self._normalized(photograph, result, created) if isinstance(result, Scored) else None
+        made: list[FinishedObject] = []
+        pictures = None
+        if isinstance(result, Scored):
+            made = self._made(photograph, result, predecessors, created)
+            pictures = self.store.write(PICTURES, sop_instance_uid, packed(result.images)).path
         outcome = result.score if isinstance(result, Scored) else result
         with self.sessions.begin() as session:
             scoring = add_scoring(
@@ -91,16 +98,19 @@ class StudySteps:
                 provenance=self.scorer.provenance,
                 result=outcome,
                 created_at=created,
+                pictures_path=pictures,
             )
             audit_photograph(session, Event.SCORED, photograph, at=created, outcome=scoring.status)
-            if finished is not None:
+            for finished in made:
                 add_artefact(
                     session,
                     finished,
                     encounter_pk=photograph.encounter_pk,
                     scorings=[scoring],
-                    destinations=self.destinations,
+                    predecessor=predecessors[finished.kind],
+                    destinations=self.reporter.destinations,
                     created_at=created,
+                    shown=[scoring_id(sop_instance_uid, setup)],
                 )
         self.observe(outcome.seconds)
         _log.info("photograph done", sop_instance_uid=sop_instance_uid, status=scoring.status)
@@ -111,89 +121,44 @@ class StudySteps:
         Does nothing where every photograph is covered by a report: this step was killed after its
         commit, or a workflow over more photographs came first.
         """
-        setup = self.scorer.provenance.digest()
         with self.sessions() as session:
             photographs = photographs_of(session, list(sop_instance_uids))
-            if all(photograph.report_pk is not None for photograph in photographs):
-                return
-            encounter_pk = photographs[0].encounter_pk
-            encounter = session.get_one(Encounter, encounter_pk)
-            predecessor = latest_report(session, encounter_pk)
-            scorings = [_scoring_of(session, photograph, setup) for photograph in photographs]
-            normalized = [normalized_photograph_of(session, encounter_pk, scoring) for scoring in scorings]
-        created = self.clock()
-        report = build_structured_report(
-            [
-                self._reported(photograph, scoring, image)
-                for photograph, scoring, image in zip(photographs, scorings, normalized, strict=True)
-            ],
-            _predecessor(encounter, predecessor),
-            created,
-        )
-        finished = self._keep(STRUCTURED_REPORT, report)
-        with self.sessions.begin() as session:
-            row = add_artefact(
-                session,
-                finished,
-                encounter_pk=encounter_pk,
-                scorings=scorings,
-                predecessor=predecessor,
-                destinations=self.destinations,
-                created_at=created,
+        if all(photograph.report_pk is not None for photograph in photographs):
+            return
+        self.reporter.report(sop_instance_uids, self.scorer.provenance.digest())
+
+    def _made(
+        self,
+        photograph: Photograph,
+        result: Scored,
+        predecessors: dict[str, Artefact | None],
+        created: datetime,
+    ) -> list[FinishedObject]:
+        """Return the normalized photographs that the options ask for, kept as files."""
+        header = dcmread(self.store.absolute(photograph.path), stop_before_pixels=True)
+        options, images = self.reporter.options, result.images
+        wanted: list[tuple[ResultObject, str, _Build, NDArray[np.uint8] | None]] = [
+            (
+                ResultObject.NORMALIZED,
+                NORMALIZED_PHOTOGRAPH,
+                build_normalized_photograph,
+                images.normalized,
+            ),
+            (ResultObject.IN_PLACE, NORMALIZED_IN_PLACE, build_normalized_in_place, images.in_place),
+        ]
+        return [
+            keep(
+                self.store,
+                kind,
+                build(
+                    header,
+                    pixels,
+                    result.score,
+                    created,
+                    options.image_sop_class,
+                    reference(predecessors[kind]),
+                ),
             )
-            cover_photographs(session, row, photographs)
-        _log.info("report done", sop_instance_uid=finished.sop_instance_uid, photographs=len(photographs))
-
-    def _normalized(self, photograph: Photograph, result: Scored, created: datetime) -> FinishedObject:
-        image = build_normalized_photograph(
-            self._header(photograph), result.images.normalized, result.score, created
-        )
-        return self._keep(NORMALIZED_PHOTOGRAPH, image)
-
-    def _reported(
-        self, photograph: Photograph, scoring: Scoring, normalized: Artefact | None
-    ) -> ReportedPhotograph:
-        return ReportedPhotograph(
-            source=self._header(photograph),
-            result=result_of(scoring),
-            normalized=_reference(normalized) if normalized else None,
-            scoring_id=scoring.setup_digest,
-        )
-
-    def _header(self, photograph: Photograph) -> FileDataset:
-        return dcmread(self.store.absolute(photograph.path), stop_before_pixels=True)
-
-    def _keep(self, kind: str, finished: FileDataset) -> FinishedObject:
-        """Write the object to the store; durable when this returns."""
-        content = BytesIO()
-        dcmwrite(content, finished, enforce_file_format=True)
-        stored = self.store.write(kind, finished.SOPInstanceUID, content.getvalue())
-        return FinishedObject(
-            kind=kind,
-            sop_instance_uid=str(finished.SOPInstanceUID),
-            sop_class_uid=str(finished.SOPClassUID),
-            series_instance_uid=str(finished.SeriesInstanceUID),
-            sha256=stored.sha256,
-            path=stored.path,
-        )
-
-
-def _scoring_of(session: Session, photograph: Photograph, setup: str) -> Scoring:
-    scoring = find_scoring(session, photograph, setup)
-    if scoring is None:
-        raise MissingScoringError(f"{photograph.sop_instance_uid} has no scoring under the current setup")
-    return scoring
-
-
-def _reference(artefact: Artefact) -> ObjectReference:
-    return ObjectReference(
-        sop_class_uid=artefact.sop_class_uid,
-        sop_instance_uid=artefact.sop_instance_uid,
-        series_instance_uid=artefact.series_instance_uid,
-    )
-
-
-def _predecessor(encounter: Encounter, report: Artefact | None) -> PredecessorReport | None:
-    if report is None:
-        return None
-    return PredecessorReport(study_instance_uid=encounter.study_instance_uid, report=_reference(report))
+            for chosen, kind, build, pixels in wanted
+            if pixels is not None and options.sends(chosen)
+        ]

@@ -7,17 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.anomaly_picture import anomaly_picture
+from pipeline.blended_photograph import blended_photograph
 from pipeline.face_regions import region_labels
 from pipeline.locating import AlignedFace
 from pipeline.result import FaceImages
 
 
 def face_images(
-    face: AlignedFace, normalized: NDArray[np.uint8], anomaly_map: NDArray[np.float32] | None = None
+    face: AlignedFace,
+    normalized: NDArray[np.uint8],
+    anomaly_map: NDArray[np.float32] | None = None,
+    photograph: NDArray[np.uint8] | None = None,
 ) -> FaceImages:
     """Return the pictures of a face and of its normalized version, uint8 (H, W, 3) of any side.
 
     anomaly_map: (S, S) of any side (`pipeline.anomaly_map`); without it there is no picture of it.
+    photograph: what the face was found in; without it the normalized face is not put back in its place.
     """
     side = face.picture.shape[0]
     if normalized.shape[0] != side:
@@ -32,10 +37,14 @@ def face_images(
     anomaly = None
     if anomaly_map is not None:
         anomaly = anomaly_picture(anomaly_map, region_labels(face.landmarks, side), face.mask)
+    in_place = None
+    if photograph is not None:
+        in_place = blended_photograph(photograph, normalized, face.mask, face.alignment)
     return FaceImages(
         aligned=face.picture,
         masked=np.where(inside, face.picture, grey),
         normalized=normalized,
         difference=np.ascontiguousarray(np.where(inside, heat, grey), dtype=np.uint8),
         anomaly=anomaly,
+        in_place=in_place,
     )

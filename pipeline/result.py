@@ -223,7 +223,9 @@ class FaceImages:
     aligned: the photograph in the generator's frame. masked: the same with everything outside the face
     mask set to mid-grey. normalized: x_norm of the best candidate. difference: heat picture of the
     absolute difference inside the mask. anomaly: heat picture of the local perceptual difference, with the
-    regions' borders and a colour bar (`pipeline.anomaly_picture`); None where there is no map.
+    regions' borders and a colour bar (`pipeline.anomaly_picture`); None where there is no map. in_place: the
+    photograph as it came, (rows, columns, 3), with the normalized face blended in
+    (`pipeline.blended_photograph`); None where nobody asked for it.
     """
 
     aligned: NDArray[np.uint8]
@@ -231,6 +233,7 @@ class FaceImages:
     normalized: NDArray[np.uint8]
     difference: NDArray[np.uint8]
     anomaly: NDArray[np.uint8] | None = None
+    in_place: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)

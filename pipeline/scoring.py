@@ -235,7 +235,7 @@ class PhotographScorer:
             region_shares=shares_of_face(found.anomaly_map, face.landmarks, self._region_baseline),
             warnings=warnings,
         )
-        return Scored(score, face_images(face, found.normalized, found.anomaly_map))
+        return Scored(score, face_images(face, found.normalized, found.anomaly_map, rgb))
 
     def _rejected(self, found: Rejection, watch: Stopwatch) -> Rejection:
         return Rejection(

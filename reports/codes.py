@@ -24,16 +24,25 @@ SOURCE_IMAGE: Final = codes.cid7202.SourceImageForImageProcessingOperation
 SPATIAL_RESAMPLING: Final = codes.cid7203.SpatialResampling
 EXTERNAL_CAMERA_PHOTOGRAPHY: Final = codes.cid29.ExternalCameraPhotography
 ACQUISITION_EQUIPMENT: Final = Code("109101", "DCM", "Acquisition Equipment")
+YES: Final = codes.SCT.Yes
+NO: Final = codes.SCT.No
 COMMENT: Final = Code("121106", "DCM", "Comment")
 
 # Units (UCUM).
 SCORE_UNIT: Final = Code("{score}", "UCUM", "score")
+PERCENT: Final = Code("%", "UCUM", "percent")
 NO_UNIT: Final = Code("1", "UCUM", "no units")
 DECIBEL: Final = Code("dB", "UCUM", "decibel")
 
 # Ours.
 NORMALITY_SCORE: Final = Code("SCORE", SCHEME, "Facial normality score")
 SCORE_UNCERTAINTY: Final = Code("SCORE_SD", SCHEME, "Uncertainty of facial normality score")
+ENCOUNTER_SCORE: Final = Code("SCORE_ENC", SCHEME, "Facial normality score of the encounter")
+PREVIOUS_SCORE: Final = Code("SCORE_PREV", SCHEME, "Facial normality score of the encounter before")
+SCORE_CHANGE: Final = Code("CHANGE", SCHEME, "Change of facial normality score")
+SMALLEST_CHANGE: Final = Code("CHANGE_NOISE", SCHEME, "Smallest change that exceeds noise")
+EXCEEDS_NOISE: Final = Code("CHANGE_EXCEEDS", SCHEME, "Change of the score exceeds noise")
+PREDECESSOR: Final = Code("PREDECESSOR", SCHEME, "Object that this one succeeds")
 GENERATIVE_NORMALIZATION: Final = Code("NORMALIZATION", SCHEME, "Generative normalization of a face")
 
 FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
@@ -67,6 +76,22 @@ LEARNED_FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
     }
 )
 """The same for `pipeline.learned_features.LEARNED_FEATURES`; a score may be without them."""
+
+REGION_SHARES: Final[Mapping[str, Code]] = MappingProxyType(
+    {
+        "brows": Code("SHARE_BROWS", SCHEME, "Share of deviation: brows"),
+        "right_eye": Code("SHARE_R_EYE", SCHEME, "Share of deviation: right eye"),
+        "left_eye": Code("SHARE_L_EYE", SCHEME, "Share of deviation: left eye"),
+        "nose": Code("SHARE_NOSE", SCHEME, "Share of deviation: nose"),
+        "upper_lip": Code("SHARE_UPPER_LIP", SCHEME, "Share of deviation: upper lip"),
+        "lower_lip": Code("SHARE_LOWER_LIP", SCHEME, "Share of deviation: lower lip"),
+        "right_cheek": Code("SHARE_R_CHEEK", SCHEME, "Share of deviation: right cheek"),
+        "left_cheek": Code("SHARE_L_CHEEK", SCHEME, "Share of deviation: left cheek"),
+        "chin_and_jaw": Code("SHARE_CHIN_JAW", SCHEME, "Share of deviation: chin and jaw"),
+        "forehead": Code("SHARE_FOREHEAD", SCHEME, "Share of deviation: forehead"),
+    }
+)
+"""Region (`pipeline.face_regions.FaceRegion`) -> the measurement of its share, in percent."""
 
 REJECTIONS: Final[Mapping[RejectionReason, Code]] = MappingProxyType(
     {

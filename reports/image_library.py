@@ -23,16 +23,14 @@ from reports.header import whole_number
 _PIXELS = Code("{pixels}", "UCUM", "Pixels")
 
 
-def build_image_library(
-    photographs: Sequence[Dataset], normalized: Sequence[Dataset]
-) -> ContainerContentItem:
-    """Return the library: one group, first the photographs, then the normalized ones.
+def build_image_library(photographs: Sequence[Dataset], ours: Sequence[Dataset]) -> ContainerContentItem:
+    """Return the library: one group, first the photographs, then the images that were made of them.
 
     The datasets need SOPClassUID and SOPInstanceUID; Rows and Columns are told where they are known.
     highdicom's own library calls a Secondary Capture's modality "Other" and insists on the size.
     """
     group = _container(standard.DCM.ImageLibraryGroup)
-    for image in (*photographs, *normalized):
+    for image in (*photographs, *ours):
         group.ContentSequence.append(_entry(image))
     library = _container(standard.DCM.ImageLibrary)
     library.ContentSequence.append(group)

@@ -13,19 +13,20 @@ from pipeline.result import Provenance, Rejection, Score
 from reports import codes
 from reports.equipment import MANUFACTURER, SOFTWARE_VERSION
 from reports.header import whole_number
-from reports.notices import RESEARCH_USE_NOTICE, regressor_nature
-from reports.reported_photograph import ReportedPhotograph
+from reports.notices import RESEARCH_USE_NOTICE, change_in_words, regressor_nature
+from reports.reported_photograph import ReportedCourse, ReportedPhotograph
 from reports.uids import derive_uid
 
 ALGORITHM_NAME: Final = "facenorm facial normality"
 
 
 def build_measurement_group(
-    photograph: ReportedPhotograph, position: int
+    photograph: ReportedPhotograph, position: int, course: ReportedCourse | None = None
 ) -> hd.PlanarROIMeasurementsAndQualitativeEvaluations:
     """Return the TID 1410 group of one photograph. position: its number in the report, from 1.
 
-    Score and uncertainty are rounded to two decimals, features to six digits.
+    course: the encounter's score among the patient's others; told of photographs that have a score. Scores
+    and changes are rounded to two decimals, shares to a tenth of a percent, features to six digits.
     """
     source, result = photograph.source, photograph.result
     group = hd.PlanarROIMeasurementsAndQualitativeEvaluations(
@@ -41,9 +42,10 @@ def build_measurement_group(
         ),
         finding_type=codes.FACE if isinstance(result, Score) else codes.REJECTIONS[result.reason],
         algorithm_id=_algorithm(result.provenance),
-        measurements=list(_measurements(result, photograph)) if isinstance(result, Score) else None,
+        measurements=list(_measurements(result, photograph, course)) if isinstance(result, Score) else None,
+        qualitative_evaluations=_verdict(course) if isinstance(result, Score) else None,
     )
-    for text in _comments(result):
+    for text in _comments(result, course):
         group[0].ContentSequence.append(
             hd.TextContentItem(codes.COMMENT, text, hd.RelationshipTypeValues.CONTAINS)
         )
@@ -74,7 +76,9 @@ def _size(photograph: ReportedPhotograph) -> tuple[int, int]:
     return rows, columns
 
 
-def _measurements(score: Score, photograph: ReportedPhotograph) -> Iterator[hd.Measurement]:
+def _measurements(
+    score: Score, photograph: ReportedPhotograph, course: ReportedCourse | None
+) -> Iterator[hd.Measurement]:
     """Yield the score first, as viewers show that one, then its uncertainty and the features."""
     images = [hd.SourceImageForMeasurement(photograph.source.SOPClassUID, photograph.source.SOPInstanceUID)]
     if photograph.normalized is not None:
@@ -89,10 +93,38 @@ def _measurements(score: Score, photograph: ReportedPhotograph) -> Iterator[hd.M
         codes.SCORE_UNIT,
         derivation=codes.STANDARD_DEVIATION,
     )
+    yield from _course(course)
+    for region, share in score.region_shares.items():
+        yield hd.Measurement(codes.REGION_SHARES[region], round(100 * share, 1), codes.PERCENT)
     concepts = {**codes.FEATURES, **codes.LOCAL_FEATURES, **codes.LEARNED_FEATURES}
     for feature, value in {**score.features.as_dict(), **score.local_features}.items():
         name, unit = concepts[feature]
         yield hd.Measurement(name, float(f"{value:.6g}"), unit)
+
+
+def _course(course: ReportedCourse | None) -> Iterator[hd.Measurement]:
+    """Yield the encounter's score, and where there is a comparable one before it, that one and the change."""
+    if course is None:
+        return
+    yield hd.Measurement(codes.ENCOUNTER_SCORE, round(course.encounter.value, 2), codes.SCORE_UNIT)
+    change = course.change
+    if change is None:
+        return
+    for name, value in (
+        (codes.PREVIOUS_SCORE, change.before.value),
+        (codes.SCORE_CHANGE, change.change),
+        (codes.SMALLEST_CHANGE, change.smallest),
+    ):
+        yield hd.Measurement(name, round(value, 2), codes.SCORE_UNIT)
+
+
+def _verdict(course: ReportedCourse | None) -> list[hd.QualitativeEvaluation] | None:
+    """Return whether the change exceeds noise, where there is a change."""
+    change = course.change if course else None
+    if change is None:
+        return None
+    verdict = codes.YES if change.exceeds_noise else codes.NO
+    return [hd.QualitativeEvaluation(codes.EXCEEDS_NOISE, verdict)]
 
 
 def _algorithm(provenance: Provenance | None) -> hd.AlgorithmIdentification:
@@ -109,6 +141,7 @@ def _algorithm(provenance: Provenance | None) -> hd.AlgorithmIdentification:
             f"generator = {provenance.generator}",
             f"generator sha256 = {provenance.generator_sha256}",
             f"metric = {provenance.metric}",
+            *([f"metric sha256 = {provenance.metric_sha256}"] if provenance.metric_sha256 else []),
             f"regressor = {provenance.regressor}",
             f"regressor sha256 = {provenance.regressor_sha256}",
             f"regressor kind = {'synthetic' if provenance.regressor_is_synthetic else 'site-calibrated'}",
@@ -119,11 +152,13 @@ def _algorithm(provenance: Provenance | None) -> hd.AlgorithmIdentification:
     )
 
 
-def _comments(result: Score | Rejection) -> Iterator[str]:
+def _comments(result: Score | Rejection, course: ReportedCourse | None) -> Iterator[str]:
     if isinstance(result, Rejection):
         yield f"This photograph was not scored. {result.detail}".strip()
     else:
         yield f"1 is most deformed, 7 most normal. {regressor_nature(result.provenance)}"
         for warning in result.warnings:
             yield f"Warning: {warning.detail}"
+        if course is not None:
+            yield change_in_words(course.change)
     yield RESEARCH_USE_NOTICE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pipeline.encounter_score import Change
 from pipeline.result import Provenance
 
 RESEARCH_USE_NOTICE: Final = "For research use only. Not a medical device."
@@ -17,3 +18,18 @@ def regressor_nature(provenance: Provenance) -> str:
             "not from ratings by people."
         )
     return "Site-calibrated regressor: the score was learned from ratings by people at this site."
+
+
+def regressor_in_brief(provenance: Provenance) -> str:
+    """Return the same in a few words, for a caption."""
+    if provenance.regressor_is_synthetic:
+        return "Score learned from drawn anomalies, not from people's ratings."
+    return "Score learned from this site's ratings."
+
+
+def change_in_words(change: Change | None) -> str:
+    """Return what became of the score, and whether that is more than noise; no date and no identifier."""
+    if change is None:
+        return "No earlier comparable score."
+    verdict = "exceeds noise" if change.exceeds_noise else "within noise"
+    return f"Change {change.change:+.2f}: {verdict} (+/- {change.smallest:.2f})."

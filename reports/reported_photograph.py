@@ -1,4 +1,4 @@
-"""What a report is told about one photograph, and about the report before it."""
+"""What a report is told about one photograph, about earlier encounters, and about the report before it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
+from pipeline.encounter_score import Change, EncounterScore, before, change_since
 from pipeline.result import Rejection, Score
 
 
@@ -23,14 +24,34 @@ class ReportedPhotograph:
     """A photograph with its result.
 
     source: the photograph; its header is enough. normalized: the normalized photograph, None for a
-    rejection. scoring_id: what tells this scoring of the photograph from its others, for example the
-    setup's digest; it enters the report's UID.
+    rejection. further: other images of ours that show it. scoring_id: what tells this scoring of the
+    photograph from its others, for example the setup's digest; it enters the report's UID.
     """
 
     source: Dataset
     result: Score | Rejection
     normalized: ObjectReference | None
     scoring_id: str
+    further: tuple[ObjectReference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedCourse:
+    """The encounter's score among the patient's others. history: every encounter, this one included."""
+
+    encounter: EncounterScore
+    history: tuple[EncounterScore, ...]
+
+    @property
+    def change(self) -> Change | None:
+        """What became of the score since the encounter before."""
+        return change_since(self.encounter, self.history)
+
+    @property
+    def scoring_ids(self) -> list[str]:
+        """What names every scoring that is shown: this encounter's and the earlier ones'."""
+        shown = [self.encounter, *before(self.encounter, self.history)]
+        return sorted({identifier for one in shown for identifier in one.scoring_ids})
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The report of a study: Comprehensive 3D SR, TID 1500 Measurement Report (PS3.3 A.35.13, PS3.16)."""
+"""The report of a study: TID 1500 Measurement Report (PS3.16), a Comprehensive 3D SR unless set otherwise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import highdicom.sr as hd
 from highdicom.sr.utils import collect_evidence
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sr.codedict import codes as standard
-from pydicom.uid import Comprehensive3DSRStorage
+from pydicom.uid import UID, Comprehensive3DSRStorage
 
 from reports import codes
 from reports.equipment import (
@@ -23,7 +23,12 @@ from reports.header import whole_number
 from reports.image_library import build_image_library
 from reports.measurement_group import build_measurement_group
 from reports.patient_study import local_time, new_object
-from reports.reported_photograph import ObjectReference, PredecessorReport, ReportedPhotograph
+from reports.reported_photograph import (
+    ObjectReference,
+    PredecessorReport,
+    ReportedCourse,
+    ReportedPhotograph,
+)
 from reports.uids import derive_uid
 
 SERIES_NUMBER: Final = 9002
@@ -34,33 +39,43 @@ def build_structured_report(
     photographs: Sequence[ReportedPhotograph],
     predecessor: PredecessorReport | None,
     created: datetime,
+    *,
+    course: ReportedCourse | None = None,
+    further: Sequence[ObjectReference] = (),
+    sop_class_uid: UID = Comprehensive3DSRStorage,
 ) -> FileDataset:
     """Return the report on `photographs`, all of one patient and one study, in a series of its own.
 
-    The order of `photographs` does not matter. Equal arguments give equal bytes; the UIDs depend on the
-    photographs, their scorings and the predecessor, not on `created`, so keep the finished object and
-    resend those bytes. Raises ValueError without photographs, for two results of one photograph, and for
-    photographs of several patients or studies.
+    course: the encounter's score among the patient's others, None where no photograph has a score. further:
+    images of ours that show the whole encounter. sop_class_uid: Comprehensive 3D, Comprehensive or Enhanced
+    SR. The order of `photographs` does not matter. Equal arguments give equal bytes; the UIDs depend on the
+    photographs, the class, every scoring that is shown and the predecessor, not on `created`, so keep the
+    finished object and resend those bytes. Raises ValueError without photographs, for two results of one
+    photograph, and for photographs of several patients or studies.
     """
     _check_one_patient_and_study(photographs)
     ordered = sorted(photographs, key=_order)
     first = ordered[0].source
     names = {
         "source_uids": [str(one.source.SOPInstanceUID) for one in ordered],
-        "scoring_ids": [one.scoring_id for one in ordered],
+        "scoring_ids": [*(one.scoring_id for one in ordered), *(course.scoring_ids if course else [])],
     }
     before = predecessor.report.sop_instance_uid if predecessor else None
     report = new_object(
         source=first,
-        sop_class_uid=Comprehensive3DSRStorage,
-        sop_instance_uid=derive_uid("structured_report", **names, predecessor_uid=before),
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=derive_uid(
+            "structured_report", **names, predecessor_uid=before, variant=sop_class_uid
+        ),
         created=created,
     )
-    report.SeriesInstanceUID = derive_uid("structured_report_series", **names, predecessor_uid=before)
+    report.SeriesInstanceUID = derive_uid(
+        "structured_report_series", **names, predecessor_uid=before, variant=sop_class_uid
+    )
     _add_document_general(report, local_time(first, created))
     if predecessor is not None:
         report.PredecessorDocumentsSequence = [_predecessor_item(predecessor)]
-    _add_content(report, ordered)
+    _add_content(report, ordered, course, further)
     return report
 
 
@@ -118,26 +133,38 @@ def _predecessor_item(predecessor: PredecessorReport) -> Dataset:
     return item
 
 
-def _add_content(report: FileDataset, photographs: Sequence[ReportedPhotograph]) -> None:
+def _add_content(
+    report: FileDataset,
+    photographs: Sequence[ReportedPhotograph],
+    course: ReportedCourse | None,
+    further: Sequence[ObjectReference],
+) -> None:
     """Write the SR Document Content module and the evidence that it refers to (C.17.3, C.17.2)."""
     sources = [one.source for one in photographs]
-    normalized = [_as_evidence(one.source, one.normalized) for one in photographs if one.normalized]
+    ours = [
+        _as_evidence(one.source, reference)
+        for one in photographs
+        for reference in (*((one.normalized,) if one.normalized else ()), *one.further)
+    ]
+    ours += [_as_evidence(sources[0], reference) for reference in further]
     content = hd.MeasurementReport(
         observation_context=_device_observer(),
         procedure_reported=codes.PHOTOGRAPHY_OF_PATIENT,
-        imaging_measurements=[build_measurement_group(one, i) for i, one in enumerate(photographs, 1)],
+        imaging_measurements=[
+            build_measurement_group(one, position, course) for position, one in enumerate(photographs, 1)
+        ],
         title=standard.DCM.ImagingMeasurementReport,
     )[0]
     position = next(i for i, item in enumerate(content.ContentSequence) if item.ValueType == "CONTAINER")
-    content.ContentSequence.insert(position, build_image_library(sources, normalized))
+    content.ContentSequence.insert(position, build_image_library(sources, ours))
     for element in content:
         report[element.tag] = element
-    evidence, _ = collect_evidence([*sources, *normalized], content, report.StudyInstanceUID)
+    evidence, _ = collect_evidence([*sources, *ours], content, report.StudyInstanceUID)
     report.CurrentRequestedProcedureEvidenceSequence = evidence
 
 
 def _as_evidence(source: Dataset, reference: ObjectReference) -> Dataset:
-    """Return the normalized photograph's place in the study, as highdicom wants to see it."""
+    """Return the place of an image of ours in the study, as highdicom wants to see it."""
     image = Dataset()
     image.StudyInstanceUID = source.StudyInstanceUID
     image.SeriesInstanceUID = reference.series_instance_uid

@@ -10,7 +10,7 @@ from typing import Final
 from pydicom.uid import UID
 
 # Raise it when the content built from equal input changes: new content must not reuse an old UID.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "facenorm objects")
 
 
@@ -20,13 +20,15 @@ def derive_uid(
     source_uids: Sequence[str],
     scoring_ids: Sequence[str] = (),
     predecessor_uid: str | None = None,
+    variant: str = "",
 ) -> UID:
     """Return 2.25.<uuid5> over every argument and the schema version; at most 44 characters.
 
     role: what is named, for example "structured_report". source_uids: the photographs (or the study)
-    that it is made from. scoring_ids: one identifier per scoring that the object shows; the digest of
-    a scoring's provenance covers weights and settings. predecessor_uid: the object it succeeds.
+    that it is made from. scoring_ids: one identifier per scoring that the object shows, earlier ones
+    included (`pipeline.encounter_score.scoring_id`); the digest of a scoring's provenance covers weights and
+    settings. predecessor_uid: the object it succeeds. variant: the SOP class, where a setting chooses it.
     """
     # JSON keeps ("a", "bc") and ("ab", "c") apart.
-    name = json.dumps([role, SCHEMA_VERSION, list(source_uids), list(scoring_ids), predecessor_uid])
+    name = json.dumps([role, SCHEMA_VERSION, list(source_uids), list(scoring_ids), predecessor_uid, variant])
     return UID(f"2.25.{uuid.uuid5(_NAMESPACE, name).int}")

@@ -13,6 +13,10 @@ from storage.deliveries import add_deliveries
 from storage.tables import Artefact, Photograph, Scoring
 
 NORMALIZED_PHOTOGRAPH = "normalized_photograph"
+NORMALIZED_IN_PLACE = "normalized_in_place"
+COMPARISON = "comparison"
+TREND = "trend"
+PATIENT_PDF = "patient_pdf"
 STRUCTURED_REPORT = "structured_report"
 
 
@@ -40,8 +44,11 @@ def add_artefact(
     destinations: Iterable[str],
     created_at: datetime,
     predecessor: Artefact | None = None,
+    shown: Sequence[str] = (),
 ) -> Artefact:
     """Add the artefact with one delivery per destination (AE titles), due at once; the caller commits.
+
+    scorings: those that it is made of. shown: the names of these and of every earlier one that it shows.
 
     Raises:
         sqlalchemy.exc.IntegrityError: an artefact with this SOP Instance UID exists already.
@@ -54,6 +61,7 @@ def add_artefact(
         sop_class_uid=finished.sop_class_uid,
         series_instance_uid=finished.series_instance_uid,
         scoring_pks=[scoring.id for scoring in scorings],
+        shown=sorted(shown),
         predecessor_pk=predecessor.id if predecessor else None,
         sha256=finished.sha256,
         path=finished.path,
@@ -73,17 +81,35 @@ def cover_photographs(session: Session, report: Artefact, photographs: Iterable[
 
 def latest_report(session: Session, encounter_pk: int) -> Artefact | None:
     """Return the study's newest structured report, which the next one succeeds, or None."""
+    return latest_of_encounter(session, encounter_pk, STRUCTURED_REPORT)
+
+
+def latest_of_encounter(session: Session, encounter_pk: int, kind: str) -> Artefact | None:
+    """Return the study's newest object of `kind`, or None."""
     return session.scalar(
         select(Artefact)
-        .where(Artefact.encounter_pk == encounter_pk, Artefact.kind == STRUCTURED_REPORT)
+        .where(Artefact.encounter_pk == encounter_pk, Artefact.kind == kind)
         .order_by(Artefact.id.desc())
         .limit(1)
     )
 
 
-def normalized_photograph_of(session: Session, encounter_pk: int, scoring: Scoring) -> Artefact | None:
-    """Return the normalized photograph that `scoring` made, or None for a rejected photograph."""
+def latest_of_photograph(session: Session, photograph: Photograph, kind: str) -> Artefact | None:
+    """Return the newest object of `kind` that was made of any scoring of the photograph, or None."""
+    own = set(session.scalars(select(Scoring.id).where(Scoring.photograph_pk == photograph.id)))
     candidates = session.scalars(
-        select(Artefact).where(Artefact.encounter_pk == encounter_pk, Artefact.kind == NORMALIZED_PHOTOGRAPH)
+        select(Artefact)
+        .where(Artefact.encounter_pk == photograph.encounter_pk, Artefact.kind == kind)
+        .order_by(Artefact.id.desc())
+    )
+    return next((row for row in candidates if own.intersection(row.scoring_pks)), None)
+
+
+def object_of_scoring(session: Session, encounter_pk: int, scoring: Scoring, kind: str) -> Artefact | None:
+    """Return the newest object of `kind` that `scoring` made, or None, as for a rejected photograph."""
+    candidates = session.scalars(
+        select(Artefact)
+        .where(Artefact.encounter_pk == encounter_pk, Artefact.kind == kind)
+        .order_by(Artefact.id.desc())
     )
     return next((row for row in candidates if row.scoring_pks == [scoring.id]), None)

@@ -39,8 +39,11 @@ def add_scoring(
     provenance: Provenance,
     result: Score | Rejection,
     created_at: datetime,
+    pictures_path: str | None = None,
 ) -> Scoring:
     """Add the row and give it its key; the caller commits.
+
+    pictures_path: of the kept pictures, relative to the data folder.
 
     Raises:
         sqlalchemy.exc.IntegrityError: the photograph has a scoring under this setup already.
@@ -57,6 +60,7 @@ def add_scoring(
         regressor=provenance.regressor,
         seed=provenance.seed,
         result=plain(result),
+        pictures_path=pictures_path,
         created_at=created_at,
     )
     session.add(row)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage.tables import Encounter, Photograph
+from storage.tables import Encounter, Photograph, Scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,10 @@ class OpenStudy:
 
     study_instance_uid: str
     photographs: tuple[str, ...]
+
+
+# As `pipeline.encounter_score.EncounterScore.order`.
+_BY_TIME = (Encounter.study_date, Encounter.study_time, Encounter.study_instance_uid)
 
 
 def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> list[OpenStudy]:
@@ -64,3 +68,35 @@ def photographs_of(session: Session, uids: tuple[str, ...] | list[str]) -> list[
     if missing:
         raise LookupError(f"no stored photograph has the SOP Instance UID {min(missing)}")
     return list(rows)
+
+
+def later_covered_photographs(session: Session, sop_instance_uid: str, setup_digest: str) -> list[str]:
+    """Return the photographs of the patient's newest study, where a report on it should now show more.
+
+    That is so when the study is dated after the one of the given photograph, has a report, was scored under
+    the setup, and nothing else of the patient waits for its own report, which would ask again.
+    """
+    (photograph,) = photographs_of(session, [sop_instance_uid])
+    own = session.get_one(Encounter, photograph.encounter_pk)
+    waiting = session.scalar(
+        select(Photograph.id)
+        .join(Encounter, Encounter.id == Photograph.encounter_pk)
+        .where(Encounter.patient_pk == own.patient_pk, Photograph.report_pk.is_(None))
+        .limit(1)
+    )
+    newest = session.scalar(
+        select(Encounter)
+        .where(Encounter.patient_pk == own.patient_pk)
+        .order_by(*(column.desc() for column in _BY_TIME))
+        .limit(1)
+    )
+    if waiting is not None or newest is None or newest.id == own.id or not own.study_date:
+        return []
+    return list(
+        session.scalars(
+            select(Photograph.sop_instance_uid)
+            .join(Scoring, Scoring.photograph_pk == Photograph.id)
+            .where(Photograph.encounter_pk == newest.id, Scoring.setup_digest == setup_digest)
+            .order_by(Photograph.sop_instance_uid)
+        )
+    )

@@ -80,7 +80,9 @@ class Encounter(Base):
     patient_pk: Mapped[int] = mapped_column(ForeignKey("patient.id"), index=True)
     study_instance_uid: Mapped[str] = mapped_column(String(64), unique=True)
     study_date: Mapped[str] = mapped_column(String(8), default="")
+    study_time: Mapped[str] = mapped_column(String(16), default="", server_default="")
     accession_number: Mapped[str] = mapped_column(String(64), default="")
+    admission_id: Mapped[str] = mapped_column(String(64), default="", server_default="")
     last_received_at: Mapped[datetime] = mapped_column(index=True)
 
 
@@ -123,14 +125,17 @@ class Scoring(Base):
     seed: Mapped[int] = mapped_column(Integer)
     # pipeline.result.plain() of the Score or Rejection: features, outline, settings, timings, reason.
     result: Mapped[dict[str, Any]]
+    # The pictures that later reports show, relative to the data folder; NULL for a rejection.
+    pictures_path: Mapped[str | None] = mapped_column(String(255))
     created_at: Mapped[datetime]
 
 
 class Artefact(Base):
     """A finished DICOM object of ours, kept as a file before it is first sent.
 
-    kind: normalized_photograph | structured_report. A report covers the photographs in
-    `scoring_pks`; `predecessor_pk` is the report that it succeeds.
+    kind: one of `storage.artefacts`. An object is made of the scorings in `scoring_pks`; `shown` names those
+    and every earlier one that it shows (`pipeline.encounter_score.scoring_id`). `predecessor_pk` is the
+    object of its kind that it succeeds.
     """
 
     __tablename__ = "artefact"
@@ -142,6 +147,7 @@ class Artefact(Base):
     sop_class_uid: Mapped[str] = mapped_column(String(64))
     series_instance_uid: Mapped[str] = mapped_column(String(64))
     scoring_pks: Mapped[list[Any]]
+    shown: Mapped[list[Any]] = mapped_column(default=list, server_default="[]")
     predecessor_pk: Mapped[int | None] = mapped_column(ForeignKey("artefact.id"))
     sha256: Mapped[str] = mapped_column(String(64))
     path: Mapped[str] = mapped_column(String(255))  # relative to the data folder

@@ -15,9 +15,17 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
+from pipeline.encounter_score import EncounterScore, encounter_score, scoring_id
 from pipeline.result import Features, Provenance, Rejection, RejectionReason, Score
-from reports.normalized_photograph import build_normalized_photograph
-from reports.reported_photograph import ObjectReference, PredecessorReport, ReportedPhotograph
+from reports.comparison_image import build_comparison_image
+from reports.comparison_picture import Panels
+from reports.normalized_photograph import build_normalized_in_place, build_normalized_photograph
+from reports.reported_photograph import (
+    ObjectReference,
+    PredecessorReport,
+    ReportedCourse,
+    ReportedPhotograph,
+)
 from reports.structured_report import build_structured_report
 from tests.peers import run_tool
 
@@ -72,6 +80,7 @@ def score(**changes: Any) -> Score:
             "c_p99": 0.12,
             "c_asymmetry": 0.02,
         },
+        "region_shares": {"nose": 0.6123, "upper_lip": 0.25},
     }
     return Score(**(values | changes))
 
@@ -136,7 +145,9 @@ def reported(
         source=source,
         result=result,
         normalized=reference,
-        scoring_id=result.provenance.digest() if result.provenance else "unscored",
+        scoring_id=scoring_id(
+            str(source.SOPInstanceUID), result.provenance.digest() if result.provenance else "unscored"
+        ),
     )
 
 
@@ -154,6 +165,41 @@ def objects_for(
             images.append(image)
         entries.append(reported(source, result, image))
     return build_structured_report(entries, predecessor, created), images
+
+
+EARLIER = (("20250304", 3.1, {}), ("20251104", 2.9, {"seed": 8}), ("20260104", 4.5, {}))
+
+
+def course(result: Score | None = None) -> ReportedCourse:
+    """Return the test study's score among earlier ones, of which one was scored under another seed."""
+    now = encounter_score(STUDY_UID, "20260304", "040000", [(f"{STUDY_UID}.1.1", result or score())])
+    return ReportedCourse(now, (*earlier_scores(), now))
+
+
+def earlier_scores() -> list[EncounterScore]:
+    """Return EARLIER as encounters of their own."""
+    return [
+        encounter_score(
+            f"{STUDY_UID}.{number}",
+            date,
+            "",
+            [(f"{STUDY_UID}.{number}.1", score(value=value, provenance=provenance(**changes)))],
+        )
+        for number, (date, value, changes) in enumerate(EARLIER, 100)
+    ]
+
+
+def images_of(
+    source: Dataset, result: Score, sop_class_uid: UID = SecondaryCaptureImageStorage
+) -> dict[str, FileDataset]:
+    """Return kind -> each image that is made of one photograph."""
+    told = course(result)
+    panels = Panels(*(pattern(64, 64) for _ in range(3)))
+    return {
+        "normalized": build_normalized_photograph(source, pattern(64, 64), result, CREATED, sop_class_uid),
+        "in place": build_normalized_in_place(source, pattern(), result, CREATED, sop_class_uid),
+        "comparison": build_comparison_image(source, panels, result, told.encounter, told.history, CREATED),
+    }
 
 
 def encoded(dataset: FileDataset) -> bytes:

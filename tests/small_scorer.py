@@ -78,7 +78,7 @@ class SmallScorer:
             provenance=self.provenance,
             seconds=seconds,
         )
-        return Scored(score, FaceImages(image, image, image, image, image))
+        return Scored(score, FaceImages(image, image, image, image, image, picture))
 
     def _note(self, line: str) -> None:
         with self.log.open("a") as file:

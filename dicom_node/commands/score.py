@@ -43,7 +43,7 @@ def score(
         typer.Option(
             metavar="DIR",
             file_okay=False,
-            help="Write each face here as PNG files: aligned, masked, normalized, difference, anomaly.",
+            help="Write each face here as PNG files: aligned, masked, normalized, and so on.",
         ),
     ] = None,
     profile: Annotated[str | None, typer.Option(help="fast, reference or another of the card.")] = None,

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
-from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
 from dicom_node.demo.photographs import Photograph
+from reports.normalized_photograph import SERIES_DESCRIPTION
+from reports.options import REPORT_SOP_CLASSES
 from reports.reported_scores import ReportedScore, read_scores
 
 
@@ -51,8 +52,8 @@ class Arrival:
 
 def arrivals(photographs: Iterable[Photograph], objects: Sequence[Dataset]) -> list[Arrival]:
     """Sort what the PACS holds by the photograph that it is about."""
-    reported = [one for o in objects if o.SOPClassUID == Comprehensive3DSRStorage for one in read_scores(o)]
-    images = [o for o in objects if o.SOPClassUID == SecondaryCaptureImageStorage]
+    reported = [one for o in objects if o.SOPClassUID in REPORT_SOP_CLASSES for one in read_scores(o)]
+    images = [o for o in objects if o.get("SeriesDescription") == SERIES_DESCRIPTION]
     return [
         Arrival(
             photograph,

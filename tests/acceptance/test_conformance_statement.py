@@ -19,18 +19,29 @@ from dicom_node.receiver import SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.reception import Status
 from dicom_node.sender import Verdict, classify_status
 from reports.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from reports.options import ImageClass, ReportClass, ReportOptions
+from reports.structured_report import build_structured_report
 from tests.acceptance.documents import REPOSITORY, table
 from tests.peers import LOOPBACK
 from tests.receiving import CALLING, running_receiver
-from tests.report_samples import objects_for, score, secondary_capture
+from tests.report_samples import CREATED, images_of, reported, score, secondary_capture
 
 STATEMENT = REPOSITORY / "docs" / "conformance.md"
 VERIFICATION = UID("1.2.840.10008.1.1")
+ALL_OPTIONS = [ReportOptions(sr=sr, image=image) for sr in ReportClass for image in ImageClass]
 
 
 def results() -> list[pydicom.FileDataset]:
-    report, images = objects_for([(secondary_capture(), score())])
-    return [report, *images]
+    source = secondary_capture()
+    found = [
+        image
+        for options in ALL_OPTIONS
+        for image in images_of(source, score(), options.image_sop_class).values()
+    ]
+    for options in ALL_OPTIONS:
+        entry = reported(source, score())
+        found.append(build_structured_report([entry], None, CREATED, sop_class_uid=options.report_sop_class))
+    return found
 
 
 def test_the_sop_classes_are_those_that_are_received_and_sent() -> None:

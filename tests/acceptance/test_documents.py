@@ -76,7 +76,7 @@ def test_the_readme_shows_how_to_score_and_what_comes_of_it(
     (command,) = (line for line in lines if "--output-dir" in line)
     assert _run(command.removeprefix("$ "), workplace, environment).returncode == 0
     found = sorted(path.name for path in (workplace / "pictures").iterdir())
-    kinds = ("aligned", "anomaly", "difference", "masked", "normalized")
+    kinds = ("aligned", "anomaly", "difference", "in_place", "masked", "normalized")
     assert found == [f"photo-{kind}.png" for kind in kinds]
 
 

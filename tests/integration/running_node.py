@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -60,6 +61,8 @@ class NodeUnderTest:
     destination_port: int
     destination: str = "ORTHANC"
     quiet_seconds: float = 0.5
+    # One image of each photograph beside the report is enough for most tests.
+    objects: tuple[str, ...] = ("normalized",)
     storage_commitment: bool = False
     # Further settings: lines of [delivery], and whole tables at the end of the file.
     delivery: str = ""
@@ -85,6 +88,8 @@ class NodeUnderTest:
             max_retry_seconds = 1.0
             timeout_seconds = 5
             {self.delivery}
+            [reports]
+            objects = {json.dumps(self.objects)}
             [status]
             port = {self.status_port}
             token = "{TOKEN}"

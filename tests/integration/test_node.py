@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pydicom
@@ -13,6 +14,8 @@ import pytest
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
 from dicom_node.data_folder import FolderLock
+from reports.normalized_photograph import IN_PLACE_SERIES_DESCRIPTION
+from reports.options import ResultObject
 from tests.integration.relay import Relay
 from tests.integration.running_node import (
     PATIENT_ID,
@@ -87,6 +90,24 @@ def test_photographs_come_back_as_report_and_images(node: NodeUnderTest, orthanc
     (report,) = _by_class(orthanc, Comprehensive3DSRStorage)
     assert report.PatientID == PATIENT_ID
     assert report.StudyInstanceUID == STUDY
+
+
+def test_every_object_comes_back_once(node: NodeUnderTest, orthanc: OrthancPeer) -> None:
+    node.objects = tuple(ResultObject)
+    photographs = _photographs(node, 2)
+    with running(node):
+        node.send(*photographs)
+        orthanc.wait_for_instances(8, timeout=60)
+        node.send(*photographs)
+        time.sleep(SETTLE_SECONDS)
+        assert "chore_failures_total{" not in node.metrics()
+    held = orthanc.datasets()
+    kinds = Counter(str(dataset.SeriesDescription) for dataset in held)
+    assert sorted(kinds.values()) == [1, 1, 2, 2, 2]  # report, page; normalized, in place, comparison
+    in_place = [dataset for dataset in held if dataset.SeriesDescription == IN_PLACE_SERIES_DESCRIPTION]
+    assert {(dataset.Rows, dataset.Columns) for dataset in in_place} == {(64, 48)}
+    assert {dataset.StudyInstanceUID for dataset in held} == {STUDY}
+    assert {dataset.PatientID for dataset in held} == {PATIENT_ID}
 
 
 def test_a_later_photograph_makes_a_successor_report(node: NodeUnderTest, orthanc: OrthancPeer) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGLSNearLossless, RLELossless
 
+from reports.derived_image import srgb_profile
 from reports.equipment import is_ours
-from reports.normalized_photograph import build_normalized_photograph, srgb_profile
+from reports.normalized_photograph import build_normalized_photograph
 from tests.report_samples import CREATED, encoded, pattern, provenance, score, secondary_capture
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydicom.sr.coding import Code
 
+from pipeline.face_regions import REGIONS
 from pipeline.local_features import LOCAL_FEATURES
 from pipeline.result import Features, RejectionReason
 from reports import codes
@@ -14,7 +15,7 @@ from reports import codes
 def private_codes() -> list[Code]:
     found = [value for value in vars(codes).values() if isinstance(value, Code)]
     found += [name for name, _ in (*codes.FEATURES.values(), *codes.LOCAL_FEATURES.values())]
-    found += codes.REJECTIONS.values()
+    found += [*codes.REJECTIONS.values(), *codes.REGION_SHARES.values()]
     return [code for code in found if code.scheme_designator == codes.SCHEME]
 
 
@@ -22,11 +23,12 @@ def test_every_feature_and_every_reason_has_a_code() -> None:
     assert tuple(codes.FEATURES) == Features.names()
     assert tuple(codes.LOCAL_FEATURES) == LOCAL_FEATURES
     assert set(codes.REJECTIONS) == set(RejectionReason)
+    assert tuple(codes.REGION_SHARES) == REGIONS
 
 
 def test_codes_are_distinct_and_fit_their_attributes() -> None:
     values = [code.value for code in private_codes()]
-    assert len(values) == len(set(values)) == 24
+    assert len(values) == len(set(values)) == 44
     assert all(len(code.value) <= 16 and len(code.meaning) <= 64 for code in private_codes())
 
 
