@@ -29,6 +29,9 @@ look() {
     need pixelmed-apps DicomSRValidator
     need openssl openssl
     need openjph-tools ojph_compress
+    need chromium chromium
+    need nodejs node
+    need npm npm
 }
 
 look
@@ -61,7 +64,8 @@ for package in $missing; do
     openjph-tools) skipped="tests of HTJ2K" ;;
     openssl) skipped="tests of secured connections" ;;
     dicom3tools) skipped="tests that check every object with dciodvfy" ;;
-    *) skipped="tests that check reports with DicomSRValidator" ;;
+    pixelmed-apps) skipped="tests that check reports with DicomSRValidator" ;;
+    *) skipped="the test that opens a study in OHIF" ;;
     esac
     echo "  without $package, skipped: $skipped" >&2
 done

@@ -103,10 +103,11 @@ def _measurements(
 
 
 def _course(course: ReportedCourse | None) -> Iterator[hd.Measurement]:
-    """Yield the encounter's score, and where there is a comparable one before it, that one and the change."""
+    """Yield the score of an encounter of several photographs, and the change against the one before."""
     if course is None:
         return
-    yield hd.Measurement(codes.ENCOUNTER_SCORE, round(course.encounter.value, 2), codes.SCORE_UNIT)
+    if course.encounter.photographs > 1:  # of one photograph it is that one's score
+        yield hd.Measurement(codes.ENCOUNTER_SCORE, round(course.encounter.value, 2), codes.SCORE_UNIT)
     change = course.change
     if change is None:
         return

@@ -26,6 +26,9 @@ import pytest
 LOOPBACK = "127.0.0.1"
 PACKAGES = {
     "Orthanc": "orthanc",
+    "chromium": "chromium",
+    "node": "nodejs",
+    "npm": "npm",
     "dciodvfy": "dicom3tools",
     "dcentvfy": "dicom3tools",
     "DicomSRValidator": "pixelmed-apps",
