@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from sqlalchemy.orm import Session, sessionmaker
@@ -21,20 +23,27 @@ from pipeline.encounter_score import EncounterScore, scoring_id
 from pipeline.result import Rejection, Score
 from reports.comparison_image import build_comparison_image
 from reports.options import ReportOptions, ResultObject
+from reports.patient_page import PatientPage
+from reports.patient_pdf import build_patient_pdf
 from reports.reported_photograph import (
+    ObjectReference,
     PredecessorReport,
     ReportedCourse,
     ReportedPhotograph,
 )
 from reports.structured_report import build_structured_report
+from reports.trend_image import build_trend_image
 from storage.artefacts import (
     COMPARISON,
     NORMALIZED_IN_PLACE,
     NORMALIZED_PHOTOGRAPH,
+    PATIENT_PDF,
     STRUCTURED_REPORT,
+    TREND,
     FinishedObject,
     add_artefact,
     cover_photographs,
+    latest_of_encounter,
     latest_of_photograph,
     latest_report,
     object_of_scoring,
@@ -69,12 +78,16 @@ class _Told:
 
 @dataclass(frozen=True, slots=True)
 class _Study:
-    """A study as the database has it now. course: None where no photograph has a score."""
+    """A study as the database has it now. course: None where no photograph has a score.
+
+    predecessor, latest: the newest report, and kind -> the newest other object of the whole study.
+    """
 
     encounter: Encounter
     told: list[_Told]
     course: ReportedCourse | None
     predecessor: Artefact | None
+    latest: dict[str, Artefact]
 
     @property
     def shown(self) -> list[str]:
@@ -123,9 +136,10 @@ class StudyReporter:
             return
         created = self.clock()
         made = self._comparisons(study, created)
-        report = self._structured_report(study, made, created)
+        whole = self._of_the_encounter(study, made, created)
+        report = self._structured_report(study, made, whole.get(TREND), created)
         with self.sessions.begin() as session:
-            for one in (*made.values(), report):
+            for one in (*made.values(), *whole.values(), report):
                 row = add_artefact(
                     session,
                     one.finished,
@@ -164,13 +178,56 @@ class StudyReporter:
             made[one.scoring.id] = _New(finished, [one.scoring], course.scoring_ids, one.last_comparison)
         return made
 
-    def _structured_report(self, study: _Study, made: dict[int, _New], created: datetime) -> _New:
+    def _of_the_encounter(self, study: _Study, made: dict[int, _New], created: datetime) -> dict[str, _New]:
+        """Return kind -> the trend, where there are two encounters or more, and the patient's page."""
+        course, options = study.course, self.options
+        scored = [one for one in study.told if isinstance(one.result, Score)]
+        if course is None or not scored:
+            return {}
+        headers = [self._header(one.photograph) for one in scored]
+        scorings = [one.scoring for one in scored]
+        whole, pixels = {}, None
+        if len(course.shown) > 1 and (options.sends(ResultObject.TREND) or options.sends(ResultObject.PDF)):
+            before = study.latest.get(TREND)
+            trend = build_trend_image(headers, course, created, reference(before))
+            pixels = trend.pixel_array
+            if options.sends(ResultObject.TREND):
+                finished = keep(self.store, TREND, trend)
+                whole[TREND] = _New(finished, scorings, course.scoring_ids, before)
+        if options.sends(ResultObject.PDF):
+            before = study.latest.get(PATIENT_PDF)
+            newest = self._newest_comparison(scored, made)
+            page = PatientPage(course, pixels, newest[1] if newest else None)
+            shown = [one for one in (reference(w.finished) for w in whole.values()) if one is not None]
+            shown += [newest[0]] if newest else []
+            document = build_patient_pdf(headers[0], page, created, shown, reference(before))
+            finished = keep(self.store, PATIENT_PDF, document)
+            whole[PATIENT_PDF] = _New(finished, scorings, course.scoring_ids, before)
+        return whole
+
+    def _newest_comparison(
+        self, scored: list[_Told], made: dict[int, _New]
+    ) -> tuple[ObjectReference, NDArray[np.uint8]] | None:
+        """Return the comparison of the newest photograph that has one, and its pixels."""
+        for one in reversed(scored):
+            new = made.get(one.scoring.id)
+            found = new.finished if new else one.last_comparison
+            where = reference(found)
+            if found is not None and where is not None:
+                pixels = dcmread(self.store.absolute(found.path)).pixel_array
+                return where, np.asarray(pixels, dtype=np.uint8)
+        return None
+
+    def _structured_report(
+        self, study: _Study, made: dict[int, _New], trend: _New | None, created: datetime
+    ) -> _New:
         photographs = [self._reported(one, made.get(one.scoring.id)) for one in study.told]
         report = build_structured_report(
             photographs,
             _predecessor(study.encounter, study.predecessor),
             created,
             course=study.course,
+            further=[where for where in [reference(trend.finished if trend else None)] if where is not None],
             sop_class_uid=self.options.report_sop_class,
         )
         scorings = [one.scoring for one in study.told]
@@ -202,12 +259,14 @@ def _study(session: Session, sop_instance_uids: Sequence[str], setup: str) -> _S
     encounter = session.get_one(Encounter, photographs[0].encounter_pk)
     told = [_told(session, photograph, setup) for photograph in photographs]
     history = tuple(encounter_scores(session, encounter.patient_pk, setup))
+    latest = {kind: latest_of_encounter(session, encounter.id, kind) for kind in (TREND, PATIENT_PDF)}
     own = next((one for one in history if _is_of(one, encounter, setup)), None)
     return _Study(
         encounter=encounter,
         told=told,
         course=ReportedCourse(own, history) if own else None,
         predecessor=latest_report(session, encounter.id),
+        latest={kind: row for kind, row in latest.items() if row is not None},
     )
 
 

@@ -42,6 +42,7 @@ PREVIOUS_SCORE: Final = Code("SCORE_PREV", SCHEME, "Facial normality score of th
 SCORE_CHANGE: Final = Code("CHANGE", SCHEME, "Change of facial normality score")
 SMALLEST_CHANGE: Final = Code("CHANGE_NOISE", SCHEME, "Smallest change that exceeds noise")
 EXCEEDS_NOISE: Final = Code("CHANGE_EXCEEDS", SCHEME, "Change of the score exceeds noise")
+PATIENT_PAGE: Final = Code("PATIENT_PAGE", SCHEME, "Facial normality over time: page for the patient")
 PREDECESSOR: Final = Code("PREDECESSOR", SCHEME, "Object that this one succeeds")
 GENERATIVE_NORMALIZATION: Final = Code("NORMALIZATION", SCHEME, "Generative normalization of a face")
 

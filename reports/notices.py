@@ -12,7 +12,12 @@ RESEARCH_USE_NOTICE: Final = "For research use only. Not a medical device."
 
 def regressor_nature(provenance: Provenance) -> str:
     """Return in plain words where the regressor's notion of a score comes from."""
-    if provenance.regressor_is_synthetic:
+    return nature_in_words(provenance.regressor_is_synthetic)
+
+
+def nature_in_words(synthetic: bool) -> str:
+    """Return the same for a regressor that is, or is not, synthetic."""
+    if synthetic:
         return (
             "Synthetic regressor: the score was learned from anomalies drawn by software on generated faces, "
             "not from ratings by people."

@@ -50,8 +50,12 @@ class ReportedCourse:
     @property
     def scoring_ids(self) -> list[str]:
         """What names every scoring that is shown: this encounter's and the earlier ones'."""
-        shown = [self.encounter, *before(self.encounter, self.history)]
-        return sorted({identifier for one in shown for identifier in one.scoring_ids})
+        return sorted({identifier for one in self.shown for identifier in one.scoring_ids})
+
+    @property
+    def shown(self) -> list[EncounterScore]:
+        """The earlier encounters, oldest first, and this one."""
+        return [*before(self.encounter, self.history), self.encounter]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ ROWS, COLUMNS = 480, 360
 NAMES: Mapping[str, tuple[str | list[str], str]] = {
     "latin-1": ("ISO_IR 100", "TËST^PATIÉNT"),
     "utf-8": ("ISO_IR 192", "TEST^PATIENT=試験^患者=اختبار^مريض"),
+    "arabic": ("ISO_IR 127", "اختبار^مريض"),
     "japanese": (["", "ISO 2022 IR 87"], "TEST^PATIENT=試験^患者=てすと^かんじゃ"),
 }
 

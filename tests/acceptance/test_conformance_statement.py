@@ -20,11 +20,14 @@ from dicom_node.reception import Status
 from dicom_node.sender import Verdict, classify_status
 from reports.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from reports.options import ImageClass, ReportClass, ReportOptions
+from reports.patient_page import PatientPage
+from reports.patient_pdf import build_patient_pdf
 from reports.structured_report import build_structured_report
+from reports.trend_image import build_trend_image
 from tests.acceptance.documents import REPOSITORY, table
 from tests.peers import LOOPBACK
 from tests.receiving import CALLING, running_receiver
-from tests.report_samples import CREATED, images_of, reported, score, secondary_capture
+from tests.report_samples import CREATED, course, images_of, reported, score, secondary_capture
 
 STATEMENT = REPOSITORY / "docs" / "conformance.md"
 VERIFICATION = UID("1.2.840.10008.1.1")
@@ -38,6 +41,8 @@ def results() -> list[pydicom.FileDataset]:
         for options in ALL_OPTIONS
         for image in images_of(source, score(), options.image_sop_class).values()
     ]
+    found.append(build_trend_image([source], course(), CREATED))
+    found.append(build_patient_pdf(source, PatientPage(course(), None, None), CREATED))
     for options in ALL_OPTIONS:
         entry = reported(source, score())
         found.append(build_structured_report([entry], None, CREATED, sop_class_uid=options.report_sop_class))

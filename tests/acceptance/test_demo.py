@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
+from pydicom.uid import Comprehensive3DSRStorage, EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 
 from dicom_node.demo.arrivals import Arrival, arrivals
 from dicom_node.demo.photographs import Encounter, Photograph, write_photograph
@@ -82,7 +82,9 @@ def test_both_encounters_come_back_and_make_one_picture(tmp_path: Path, pacs: st
     assert not list(tmp_path.glob("*.part"))
     if pacs == "builtin":
         held = [dcmread(path) for path in (tmp_path / "data" / "pacs").glob("*.dcm")]
-        classes = [Comprehensive3DSRStorage] * 2 + [SecondaryCaptureImageStorage] * 2
+        # Normalized, in place and comparison of each, and one trend over both.
+        images = [SecondaryCaptureImageStorage] * 7
+        classes = [Comprehensive3DSRStorage] * 2 + [EncapsulatedPDFStorage] * 2 + images
         assert sorted(o.SOPClassUID for o in held) == sorted(classes)
         assert {o.PatientID for o in held} == {"FACENORM-TEST-1"}
         assert len({o.StudyInstanceUID for o in held}) == 2

@@ -1,0 +1,86 @@
+"""The chart of a patient's scores over encounters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import matplotlib.dates as mdates
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline.encounter_score import EncounterScore
+from reports.notices import RESEARCH_USE_NOTICE
+
+WIDTH: Final = 1536
+HEIGHT: Final = 1024
+_DPI: Final = 128
+_CURRENT: Final = "#005493"
+_OTHERS: Final = ("#6e6e6e", "#a0522d", "#2e7d32", "#7b1fa2")
+_MARKERS: Final = ("s", "^", "D", "v")
+
+
+def draw_trend(shown: Sequence[EncounterScore], setup_digest: str) -> NDArray[np.uint8]:
+    """Return the chart of the dated encounters in `shown`, uint8 (1024, 1536, 3).
+
+    Only encounters of one setup (generator, regressor, settings, seed, version) are joined by a line, with
+    the band of one standard deviation around it. Those of `setup_digest` are filled circles, others hollow.
+    Raises ValueError where no encounter has a date.
+    """
+    dated = [one for one in shown if one.date is not None]
+    if not dated:
+        raise ValueError("a trend needs an encounter with a date")
+    figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI)
+    axes = figure.add_axes((0.075, 0.24, 0.87, 0.68))
+    setups = sorted({one.setup_digest for one in dated}, key=lambda one: (one != setup_digest, one))
+    for number, setup in enumerate(setups):
+        _draw_setup(axes, [one for one in dated if one.setup_digest == setup], setup == setup_digest, number)
+    axes.set_ylim(1, 7)
+    axes.set_yticks(range(1, 8))
+    axes.set_ylabel("score: 1 most deformed, 7 most normal", fontsize=13)
+    axes.set_title("Facial normality over time", fontsize=18, fontweight="bold")
+    axes.grid(alpha=0.3)
+    axes.tick_params(labelsize=13)
+    locator = mdates.AutoDateLocator(minticks=2, maxticks=7)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(mdates.DateFormatter("%Y-%m-%d"))  # type: ignore[no-untyped-call]
+    days = [mdates.date2num(one.date) for one in dated]  # type: ignore[no-untyped-call]
+    margin = max(15.0, 0.1 * (max(days) - min(days)))
+    axes.set_xlim(min(days) - margin, max(days) + margin)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=11.5, frameon=False)
+    notice = f"Frontal photographs; bands: one standard deviation. {RESEARCH_USE_NOTICE}"
+    figure.text(0.5, 0.015, notice, ha="center", fontsize=12)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return np.ascontiguousarray(pixels[:, :, :3], dtype=np.uint8)
+
+
+def _draw_setup(axes, scores: Sequence[EncounterScore], current: bool, number: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    colour = _CURRENT if current else _OTHERS[(number - 1) % len(_OTHERS)]
+    days = [one.date for one in scores]
+    values = np.array([one.value for one in scores])
+    spread = np.array([one.uncertainty for one in scores])
+    if len(scores) > 1:
+        axes.fill_between(days, values - spread, values + spread, color=colour, alpha=0.15, linewidth=0)
+    axes.errorbar(
+        days,
+        values,
+        yerr=spread,
+        color=colour,
+        marker="o" if current else _MARKERS[(number - 1) % len(_MARKERS)],
+        markersize=11,
+        markerfacecolor=colour if current else "white",
+        linestyle="-" if current else "--",
+        capsize=5,
+        label=_label(scores[0], current),
+    )
+    for day, value in zip(days, values, strict=True):
+        axes.annotate(f"{value:.2f}", (day, value), (10, 6), textcoords="offset points", fontsize=13)
+
+
+def _label(one: EncounterScore, current: bool) -> str:
+    words = f"{one.generator}, {one.regressor}, version {one.software_version}, setup {one.setup_digest[:8]}"
+    return words if current else f"{words}: another model or settings, not comparable"

@@ -1,0 +1,172 @@
+"""The trend and the patient's page: what is joined, what is said, and every script in its own shapes."""
+
+from __future__ import annotations
+
+import logging
+import re
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pypdf import PdfReader
+
+from reports.patient_name import readable_names
+from reports.patient_page import PatientPage
+from reports.patient_pdf import build_patient_pdf
+from reports.reported_photograph import ReportedCourse
+from reports.structured_report import build_structured_report
+from reports.trend_image import build_trend_image
+from reports.trend_picture import HEIGHT, WIDTH, draw_trend
+from tests.report_samples import (
+    CREATED,
+    EARLIER,
+    NAMES,
+    course,
+    encoded,
+    pattern,
+    reported,
+    score,
+    secondary_capture,
+    vl_photograph,
+)
+
+ARABIC = "اختبار^مريض"
+
+
+def page_of(source, told=None, comparison=None):
+    told = told or course()
+    return build_patient_pdf(source, PatientPage(told, draw_trend(told.shown, ""), comparison), CREATED)
+
+
+def reader(document) -> PdfReader:
+    return PdfReader(BytesIO(document.EncapsulatedDocument))
+
+
+def text_of(document) -> str:
+    return " ".join(" ".join(page.extract_text() for page in reader(document).pages).split())
+
+
+def test_the_page_holds_what_a_patient_takes_home() -> None:
+    document = page_of(secondary_capture(), comparison=pattern(1024, 1536))
+    assert document.Modality == "DOC"
+    assert document.MIMETypeOfEncapsulatedDocument == "application/pdf"
+    assert len(reader(document).pages) == 2
+    first = " ".join(reader(document).pages[0].extract_text().split())
+    for expected in ("For research use only. Not a medical device.", "PATIENT TEST", "TEST-1 (TEST SITE)"):
+        assert expected in first
+    whole = text_of(document)
+    for expected in (
+        *("2025-03-04 3.10", "2026-01-04 4.50", "2026-03-04 4.82", "not comparable", "within noise"),
+        *("Synthetic regressor", "What it cannot tell", "not a forecast"),
+    ):
+        assert expected in whole
+    assert len(reader(document).pages[0].images) + len(reader(document).pages[1].images) == 2
+
+
+def test_many_visits_still_fit_two_pages() -> None:
+    told = course()
+    many = tuple(
+        type(told.encounter)(
+            **(_fields(told.encounter) | {"study_instance_uid": f"9.{n}", "study_date": day})
+        )
+        for n, day in enumerate(f"20{year}0{month}01" for year in range(20, 26) for month in (1, 5, 9))
+    )
+    long = ReportedCourse(told.encounter, (*many, told.encounter))
+    assert len(reader(page_of(secondary_capture(), long, pattern(1024, 1536))).pages) == 2
+
+
+def _fields(one):
+    return {name: getattr(one, name) for name in type(one).__slots__}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_survives_from_photograph_to_report_to_pdf(name: str, tmp_path: Path) -> None:
+    source = vl_photograph(tmp_path, name)
+    report = build_structured_report([reported(source, score())], None, CREATED)
+    document = page_of(source)
+    for made in (report, document):
+        assert made.PatientName == source.PatientName
+    expected = readable_names(source)
+    assert len(expected) == str(NAMES[name][1]).count("=") + 1
+    whole = _in_base_forms(text_of(document))
+    for group in expected:
+        assert _in_base_forms(group) in whole or _in_base_forms(group)[::-1] in whole, name
+
+
+def _in_base_forms(text: str) -> str:
+    return text.replace("\u202b", "").replace("\u202c", "")
+
+
+def test_names_are_put_in_reading_order() -> None:
+    assert readable_names(secondary_capture(PatientName="TEST^Ann^B.^Dr^Jr")) == ["Dr Ann B. TEST Jr"]
+    source = secondary_capture(SpecificCharacterSet="ISO_IR 192", PatientName=NAMES["japanese"][1])
+    assert readable_names(source) == ["PATIENT TEST", "試験 患者", "てすと かんじゃ"]
+    assert readable_names(secondary_capture(PatientName="")) == []
+
+
+def test_arabic_letters_are_joined() -> None:
+    source = secondary_capture(SpecificCharacterSet="ISO_IR 192", PatientName=ARABIC)
+    drawn = _glyphs_by_letter(page_of(source))
+    # Alef stands alone at the beginning and is joined to the letter before it at the end: two glyphs.
+    assert len(drawn["ا"]) == 2
+    # Every other letter's glyph is a joined form, not the one that the font's table gives for the letter.
+    assert all(drawn[letter] for letter in "خبرمض")
+
+
+def _glyphs_by_letter(document) -> dict[str, set[str]]:
+    """Return letter -> the codes of the embedded glyphs that stand for it."""
+    found: dict[str, set[str]] = {}
+    for page in reader(document).pages:
+        for font in page["/Resources"]["/Font"].values():
+            table = font.get_object()["/ToUnicode"].get_object().get_data().decode("latin-1")
+            for code, letter in re.findall(r"<([0-9A-Fa-f]+)> <([0-9A-Fa-f]{4})>\n", table):
+                found.setdefault(chr(int(letter, 16)), set()).add(code)
+    return found
+
+
+def test_every_font_is_embedded() -> None:
+    source = secondary_capture(SpecificCharacterSet="ISO_IR 192", PatientName=NAMES["japanese"][1])
+    names = set()
+    for page in reader(page_of(source)).pages:
+        for font in page["/Resources"]["/Font"].values():
+            descriptor = font.get_object()["/DescendantFonts"][0].get_object()["/FontDescriptor"].get_object()
+            assert "/FontFile2" in descriptor
+            names.add(str(descriptor["/FontName"]).split("+")[1])
+    assert all(any(name.startswith(font) for name in names) for font in ("DejaVuSans", "IPAexGothic"))
+
+
+def test_what_no_font_has_is_no_error_and_is_told_to_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    source = secondary_capture(SpecificCharacterSet="ISO_IR 192", PatientName="TEST^\U00016a40")
+    with caplog.at_level(logging.DEBUG):
+        assert "TEST" in text_of(page_of(source))
+    assert "\U00016a40" not in caplog.text
+
+
+def test_equal_input_gives_equal_bytes_and_another_name_another_uid() -> None:
+    assert encoded(page_of(secondary_capture())) == encoded(page_of(secondary_capture()))
+    renamed = page_of(secondary_capture(PatientName="RENAMED^TEST"))
+    assert renamed.SOPInstanceUID != page_of(secondary_capture()).SOPInstanceUID
+
+
+def test_the_trend_joins_only_what_one_setup_scored() -> None:
+    told = course()
+    setup = told.encounter.setup_digest
+    joined = draw_trend(told.shown, setup)
+    assert joined.shape == (HEIGHT, WIDTH, 3)
+    alone = draw_trend([one for one in told.shown if one.setup_digest == setup], setup)
+    # The other setup's score adds grey, and moves no line.
+    blue = [(np.abs(p.astype(int) - (0, 84, 147)).max(2) < 12).sum() for p in (joined, alone)]
+    assert abs(int(blue[0]) - int(blue[1])) < 0.1 * blue[1]
+    assert len(EARLIER) == 3
+    with pytest.raises(ValueError, match="date"):
+        draw_trend([], setup)
+
+
+def test_the_trend_says_that_it_shows_dates_and_covers_every_score() -> None:
+    told = course()
+    image = build_trend_image([secondary_capture()], told, CREATED)
+    assert (image.BurnedInAnnotation, image.RecognizableVisualFeatures, image.Modality) == ("YES", "NO", "OT")
+    shorter = ReportedCourse(told.encounter, told.history[1:])
+    assert build_trend_image([secondary_capture()], shorter, CREATED).SOPInstanceUID != image.SOPInstanceUID
+    assert encoded(image) == encoded(build_trend_image([secondary_capture()], told, CREATED))
