@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from bench.given_score import PROVENANCE, GivenScorer
 from bench.noise_photographs import dicom_file, jpeg
+from dicom_node.study_report import StudyReporter
 from dicom_node.study_steps import StudySteps
 from dicom_node.trigger import Trigger
 from dicom_node.workflow import StudyQueue
@@ -70,7 +71,12 @@ class Archive:
             sessions=self.sessions,
             store=self.store,
             scorer=GivenScorer(),
-            destinations=("ARCHIVE",),
+            reporter=StudyReporter(
+                sessions=self.sessions,
+                store=self.store,
+                destinations=("ARCHIVE",),
+                clock=lambda: datetime.now(UTC),
+            ),
             clock=lambda: datetime.now(UTC),
             observe=lambda _seconds: None,
         )

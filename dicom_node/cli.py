@@ -63,6 +63,12 @@ COMMANDS = {
     "check": Command(
         "dicom_node.commands.check:check", "Hold files against database, and repair what can be repaired."
     ),
+    "rescore": Command(
+        "dicom_node.commands.rescore:rescore", "Score a patient's whole history with the current model."
+    ),
+    "patient": Command(
+        "dicom_node.commands.patient:patient", "Merge patients as the PACS did, or erase one."
+    ),
     "retry": Command("dicom_node.commands.retry:retry", "Try again what was given up."),
     "models": Command("dicom_node.commands.models:models", "List, fetch and verify the weights."),
 }

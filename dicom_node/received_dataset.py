@@ -15,6 +15,7 @@ from reports.equipment import is_ours
 
 # PS3.5 section 9.1: components without leading zeros, at most 64 characters.
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*", re.ASCII)
+_TIME = re.compile(r"[0-9]{6}(\.[0-9]{1,6})?", re.ASCII)
 _DATE = re.compile(r"[0-9]{8}", re.ASCII)
 _INFLATED_LIMIT = 1 << 28
 _TAGS = [
@@ -22,6 +23,8 @@ _TAGS = [
     "SOPClassUID",
     "SOPInstanceUID",
     "StudyDate",
+    "StudyTime",
+    "AdmissionID",
     "AccessionNumber",
     "Manufacturer",
     "ManufacturerModelName",
@@ -49,6 +52,8 @@ class Identification:
     study_date: str
     accession_number: str
     is_own_result: bool
+    study_time: str = ""
+    admission_id: str = ""
 
 
 def is_uid(value: str) -> bool:
@@ -77,6 +82,8 @@ def identify(file: bytes, transfer_syntax_uid: str) -> Identification:
             study_date=_date(dataset),
             accession_number=_text(dataset, "AccessionNumber"),
             is_own_result=is_ours(dataset),
+            study_time=_time(dataset),
+            admission_id=_text(dataset, "AdmissionID"),
         )
     except UnusableDatasetError:
         raise
@@ -115,6 +122,11 @@ def _text(dataset: Dataset, keyword: str) -> str:
 def _date(dataset: Dataset) -> str:
     value = str(dataset.get("StudyDate") or "").strip()
     return value if _DATE.fullmatch(value) else ""
+
+
+def _time(dataset: Dataset) -> str:
+    value = str(dataset.get("StudyTime") or "").strip()
+    return value[:6] if _TIME.fullmatch(value) else ""
 
 
 def _refuse_bomb(file: bytes) -> None:

@@ -72,6 +72,8 @@ class _Request:
             study_instance_uid=found.study_instance_uid if found else "",
             study_date=found.study_date if found else "",
             accession_number=found.accession_number if found else "",
+            study_time=found.study_time if found else "",
+            admission_id=found.admission_id if found else "",
             series_instance_uid=found.series_instance_uid if found else "",
             sop_class_uid=self.sop_class_uid,
             # Anything may stand in a malformed request; audit and logs get UIDs only.

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.finished_objects import keep, reference
 from dicom_node.kept_pictures import unpacked
+from dicom_node.photograph_header import read_header
 from pipeline.encounter_score import EncounterScore, scoring_id
 from pipeline.result import Rejection, Score
 from reports.comparison_image import build_comparison_image
@@ -51,8 +52,8 @@ from storage.artefacts import (
 from storage.encounter_scores import encounter_scores
 from storage.instances import InstanceStore
 from storage.scorings import find_scoring, result_of
-from storage.studies import later_covered_photographs, photographs_of
-from storage.tables import Artefact, Encounter, Photograph, Scoring
+from storage.studies import later_covered_studies, newest_files, photographs_of
+from storage.tables import Artefact, Encounter, Patient, Photograph, Scoring
 
 _log = structlog.get_logger(__name__)
 
@@ -72,6 +73,11 @@ class _Told:
     last_comparison: Artefact | None
 
     @property
+    def last_comparison_kept(self) -> bool:
+        """Whether there is an earlier comparison that retention has not taken away."""
+        return self.last_comparison is not None and self.last_comparison.purged_at is None
+
+    @property
     def scoring_id(self) -> str:
         return scoring_id(self.photograph.sop_instance_uid, self.scoring.setup_digest)
 
@@ -81,6 +87,7 @@ class _Study:
     """A study as the database has it now. course: None where no photograph has a score.
 
     predecessor, latest: the newest report, and kind -> the newest other object of the whole study.
+    files_of_patient: photographs of the patient, newest first.
     """
 
     encounter: Encounter
@@ -88,12 +95,24 @@ class _Study:
     course: ReportedCourse | None
     predecessor: Artefact | None
     latest: dict[str, Artefact]
+    of_patient: Patient
+    files_of_patient: list[str]
 
     @property
     def shown(self) -> list[str]:
         """The name of every scoring that its report shows."""
         earlier = self.course.scoring_ids if self.course else []
-        return sorted({*(one.scoring_id for one in self.told), *earlier})
+        return sorted({self.patient, *(one.scoring_id for one in self.told), *earlier})
+
+    @property
+    def shown_of_course(self) -> list[str]:
+        """The same, of an object that shows the course and no single photograph."""
+        return sorted({self.patient, *(self.course.scoring_ids if self.course else [])})
+
+    @property
+    def patient(self) -> str:
+        """What tells whose study it was when the object was made: patients are merged."""
+        return f"patient {self.encounter.patient_pk}"
 
 
 @dataclass(slots=True)
@@ -117,15 +136,15 @@ class StudyReporter:
     options: ReportOptions = field(default_factory=ReportOptions)
 
     def report(self, sop_instance_uids: Sequence[str], setup: str) -> None:
-        """Report on these photographs of a study, all scored under `setup`, and refresh the newest study's.
+        """Report on these photographs of a study, all scored under `setup`, and refresh later ones.
 
         Raises MissingScoringError where one has no scoring under `setup`.
         """
         self._report(sop_instance_uids, setup)
         with self.sessions() as session:
-            later = later_covered_photographs(session, sop_instance_uids[0], setup)
-        if later:
-            self._report(later, setup)
+            later = later_covered_studies(session, sop_instance_uids[0], setup)
+        for photographs in later:
+            self._report(photographs, setup)
 
     def _report(self, sop_instance_uids: Sequence[str], setup: str) -> None:
         with self.sessions() as session:
@@ -163,10 +182,10 @@ class StudyReporter:
         made = {}
         for one in study.told:
             path = one.scoring.pictures_path
-            if not isinstance(one.result, Score) or path is None or _shows(one.last_comparison, course):
+            if not isinstance(one.result, Score) or path is None or _shows(one.last_comparison, study):
                 continue
             image = build_comparison_image(
-                self._header(one.photograph),
+                self._header(study, one.photograph),
                 unpacked(self.store.read(path)),
                 one.result,
                 course.encounter,
@@ -175,7 +194,7 @@ class StudyReporter:
                 reference(one.last_comparison),
             )
             finished = keep(self.store, COMPARISON, image)
-            made[one.scoring.id] = _New(finished, [one.scoring], course.scoring_ids, one.last_comparison)
+            made[one.scoring.id] = _New(finished, [one.scoring], study.shown_of_course, one.last_comparison)
         return made
 
     def _of_the_encounter(self, study: _Study, made: dict[int, _New], created: datetime) -> dict[str, _New]:
@@ -184,7 +203,7 @@ class StudyReporter:
         scored = [one for one in study.told if isinstance(one.result, Score)]
         if course is None or not scored:
             return {}
-        headers = [self._header(one.photograph) for one in scored]
+        headers = [self._header(study, one.photograph) for one in scored]
         scorings = [one.scoring for one in scored]
         whole, pixels = {}, None
         if len(course.shown) > 1 and (options.sends(ResultObject.TREND) or options.sends(ResultObject.PDF)):
@@ -193,7 +212,7 @@ class StudyReporter:
             pixels = trend.pixel_array
             if options.sends(ResultObject.TREND):
                 finished = keep(self.store, TREND, trend)
-                whole[TREND] = _New(finished, scorings, course.scoring_ids, before)
+                whole[TREND] = _New(finished, scorings, study.shown_of_course, before)
         if options.sends(ResultObject.PDF):
             before = study.latest.get(PATIENT_PDF)
             newest = self._newest_comparison(scored, made)
@@ -202,7 +221,7 @@ class StudyReporter:
             shown += [newest[0]] if newest else []
             document = build_patient_pdf(headers[0], page, created, shown, reference(before))
             finished = keep(self.store, PATIENT_PDF, document)
-            whole[PATIENT_PDF] = _New(finished, scorings, course.scoring_ids, before)
+            whole[PATIENT_PDF] = _New(finished, scorings, study.shown_of_course, before)
         return whole
 
     def _newest_comparison(
@@ -213,7 +232,7 @@ class StudyReporter:
             new = made.get(one.scoring.id)
             found = new.finished if new else one.last_comparison
             where = reference(found)
-            if found is not None and where is not None:
+            if found is not None and where is not None and (new or one.last_comparison_kept):
                 pixels = dcmread(self.store.absolute(found.path)).pixel_array
                 return where, np.asarray(pixels, dtype=np.uint8)
         return None
@@ -221,7 +240,7 @@ class StudyReporter:
     def _structured_report(
         self, study: _Study, made: dict[int, _New], trend: _New | None, created: datetime
     ) -> _New:
-        photographs = [self._reported(one, made.get(one.scoring.id)) for one in study.told]
+        photographs = [self._reported(study, one, made.get(one.scoring.id)) for one in study.told]
         report = build_structured_report(
             photographs,
             _predecessor(study.encounter, study.predecessor),
@@ -233,25 +252,26 @@ class StudyReporter:
         scorings = [one.scoring for one in study.told]
         return _New(keep(self.store, STRUCTURED_REPORT, report), scorings, study.shown, study.predecessor)
 
-    def _reported(self, one: _Told, comparison: _New | None) -> ReportedPhotograph:
+    def _reported(self, study: _Study, one: _Told, comparison: _New | None) -> ReportedPhotograph:
         others = [
             reference(one.made.get(NORMALIZED_IN_PLACE)),
             reference(comparison.finished if comparison else one.last_comparison),
         ]
         return ReportedPhotograph(
-            source=self._header(one.photograph),
+            source=self._header(study, one.photograph),
             result=one.result,
             normalized=reference(one.made.get(NORMALIZED_PHOTOGRAPH)),
             scoring_id=one.scoring_id,
             further=tuple(other for other in others if other is not None),
         )
 
-    def _header(self, photograph: Photograph) -> FileDataset:
-        return dcmread(self.store.absolute(photograph.path), stop_before_pixels=True)
+    def _header(self, study: _Study, photograph: Photograph) -> FileDataset:
+        others = (self.store.absolute(path) for path in study.files_of_patient)
+        return read_header(self.store.absolute(photograph.path), study.of_patient, others)
 
 
-def _shows(comparison: Artefact | None, course: ReportedCourse) -> bool:
-    return comparison is not None and comparison.shown == course.scoring_ids
+def _shows(comparison: Artefact | None, study: _Study) -> bool:
+    return comparison is not None and comparison.shown == study.shown_of_course
 
 
 def _study(session: Session, sop_instance_uids: Sequence[str], setup: str) -> _Study:
@@ -267,6 +287,8 @@ def _study(session: Session, sop_instance_uids: Sequence[str], setup: str) -> _S
         course=ReportedCourse(own, history) if own else None,
         predecessor=latest_report(session, encounter.id),
         latest={kind: row for kind, row in latest.items() if row is not None},
+        of_patient=session.get_one(Patient, encounter.patient_pk),
+        files_of_patient=newest_files(session, encounter.patient_pk),
     )
 
 

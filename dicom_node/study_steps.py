@@ -15,13 +15,13 @@ from typing import Protocol
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.finished_objects import keep, reference
 from dicom_node.kept_pictures import KIND as PICTURES
 from dicom_node.kept_pictures import packed
+from dicom_node.photograph_header import read_header
 from dicom_node.study_report import StudyReporter
 from pipeline.encounter_score import scoring_id
 from pipeline.result import Provenance, Rejection, Scored
@@ -37,8 +37,8 @@ from storage.artefacts import (
 from storage.audit import Event, audit_photograph
 from storage.instances import InstanceStore
 from storage.scorings import add_scoring, find_scoring
-from storage.studies import photographs_of
-from storage.tables import Artefact, Photograph
+from storage.studies import newest_files, photographs_of
+from storage.tables import Artefact, Encounter, Patient
 
 _Build = Callable[..., FileDataset]
 _log = structlog.get_logger(__name__)
@@ -79,6 +79,9 @@ class StudySteps:
             (photograph,) = photographs_of(session, [sop_instance_uid])
             if find_scoring(session, photograph, setup) is not None:
                 return
+            encounter = session.get_one(Encounter, photograph.encounter_pk)
+            patient = session.get_one(Patient, encounter.patient_pk)
+            others = newest_files(session, patient.id)
             predecessors = {
                 kind: latest_of_photograph(session, photograph, kind)
                 for kind in (NORMALIZED_PHOTOGRAPH, NORMALIZED_IN_PLACE)
@@ -88,7 +91,9 @@ class StudySteps:
         made: list[FinishedObject] = []
         pictures = None
         if isinstance(result, Scored):
-            made = self._made(photograph, result, predecessors, created)
+            path = self.store.absolute(photograph.path)
+            header = read_header(path, patient, (self.store.absolute(other) for other in others))
+            made = self._made(header, result, predecessors, created)
             pictures = self.store.write(PICTURES, sop_instance_uid, packed(result.images)).path
         outcome = result.score if isinstance(result, Scored) else result
         with self.sessions.begin() as session:
@@ -129,13 +134,12 @@ class StudySteps:
 
     def _made(
         self,
-        photograph: Photograph,
+        header: FileDataset,
         result: Scored,
         predecessors: dict[str, Artefact | None],
         created: datetime,
     ) -> list[FinishedObject]:
         """Return the normalized photographs that the options ask for, kept as files."""
-        header = dcmread(self.store.absolute(photograph.path), stop_before_pixels=True)
         options, images = self.reporter.options, result.images
         wanted: list[tuple[ResultObject, str, _Build, NDArray[np.uint8] | None]] = [
             (

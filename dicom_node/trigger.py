@@ -31,9 +31,13 @@ class TakesStudies(Protocol):
 
 
 def workflow_id(study: OpenStudy, setup_digest: str) -> str:
-    """Return the id that makes a workflow unique: study UID, digest of its photographs, scoring setup."""
+    """Return the id that makes a workflow unique: study UID, digest of its photographs, scoring setup.
+
+    And how often the study was reopened, where it was.
+    """
     photographs = hashlib.sha256("\n".join(sorted(study.photographs)).encode()).hexdigest()
-    return f"{study.study_instance_uid}:{photographs[:16]}:{setup_digest[:12]}"
+    again = f":{study.reopened}" if study.reopened else ""
+    return f"{study.study_instance_uid}:{photographs[:16]}:{setup_digest[:12]}{again}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

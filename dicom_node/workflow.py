@@ -196,6 +196,18 @@ def forget_failed_workflows(system_database: Path) -> list[str]:
         client.destroy()
 
 
+def forget_studies(system_database: Path, studies: Sequence[str]) -> None:
+    """Delete every workflow of these studies (UIDs), in whatever state, from outside the node."""
+    client = _client(system_database)
+    try:
+        for study in studies:
+            found = client.list_workflows(workflow_id_prefix=f"{study}:", load_input=False, load_output=False)
+            if found:
+                client.delete_workflows([status.workflow_id for status in found])
+    finally:
+        client.destroy()
+
+
 def system_database(data_folder: Path) -> Path:
     """Return the path of the SQLite file in which DBOS keeps its queue."""
     return data_folder.absolute() / "dbos.sqlite"

@@ -162,4 +162,6 @@ def _comments(result: Score | Rejection, course: ReportedCourse | None) -> Itera
             yield f"Warning: {warning.detail}"
         if course is not None:
             yield change_in_words(course.change)
+            if course.encounter.date is None:
+                yield "The study date is missing or lies in the future: this score has no place in the trend."
     yield RESEARCH_USE_NOTICE

@@ -10,14 +10,14 @@ from enum import StrEnum
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage.artefacts import NORMALIZED_PHOTOGRAPH, STRUCTURED_REPORT
+from storage.artefacts import ALL_KINDS, STRUCTURED_REPORT
 from storage.deliveries import DEAD, DELIVERED
 from storage.instances import InstanceStore
 from storage.scorings import SCORED
 from storage.tables import Artefact, Delivery, Photograph, Scoring
 
 PHOTOGRAPH = "photograph"
-KINDS = (PHOTOGRAPH, NORMALIZED_PHOTOGRAPH, STRUCTURED_REPORT)
+KINDS = (PHOTOGRAPH, *ALL_KINDS)
 
 
 class Fault(StrEnum):
@@ -70,9 +70,7 @@ def inspect_rows(session: Session) -> Iterator[Finding]:
         yield Finding(Fault.DEAD_DELIVERY, "delivery", path, key, uid)
     made = {
         key
-        for keys in session.scalars(
-            select(Artefact.scoring_pks).where(Artefact.kind == NORMALIZED_PHOTOGRAPH)
-        )
+        for keys in session.scalars(select(Artefact.scoring_pks).where(Artefact.kind != STRUCTURED_REPORT))
         for key in keys
     }
     for key in session.scalars(select(Scoring.id).where(Scoring.status == SCORED).order_by(Scoring.id)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -46,7 +47,28 @@ def _score(encounter: Encounter, scorings: Sequence[tuple[str, Scoring]]) -> Enc
     results = [(uid, result_of(scoring)) for uid, scoring in scorings]
     return encounter_score(
         encounter.study_instance_uid,
-        encounter.study_date,
+        usable_date(encounter),
         encounter.study_time,
         [(uid, result) for uid, result in results if isinstance(result, Score)],
+    )
+
+
+def usable_date(encounter: Encounter) -> str:
+    """Return the study date, '' where it lies more than a day after the newest photograph's arrival.
+
+    A day, because a camera's clock and ours may be of different zones.
+    """
+    latest = f"{encounter.last_received_at + timedelta(days=1):%Y%m%d}"
+    return encounter.study_date if encounter.study_date <= latest else ""
+
+
+def newest_setup(session: Session, patient_pk: int) -> str | None:
+    """Return the digest of the setup that scored a photograph of the patient last; None without any."""
+    return session.scalar(
+        select(Scoring.setup_digest)
+        .join(Photograph, Photograph.id == Scoring.photograph_pk)
+        .join(Encounter, Encounter.id == Photograph.encounter_pk)
+        .where(Encounter.patient_pk == patient_pk, Scoring.status == SCORED)
+        .order_by(Scoring.created_at.desc(), Scoring.id.desc())
+        .limit(1)
     )

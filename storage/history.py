@@ -10,15 +10,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage.tables import Encounter, Patient, Photograph, Scoring
-
-
-class UnknownPatientError(LookupError):
-    """No patient has this identifier (and issuer)."""
-
-
-class AmbiguousPatientError(LookupError):
-    """Several issuers know this identifier; they are different people until told otherwise."""
+from storage.patients import find_patient
+from storage.tables import Encounter, Photograph, Scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +47,7 @@ def patient_history(
         AmbiguousPatientError: several issuers use the identifier, and none was given.
 
     """
-    patient = _patient(session, patient_id, issuer_of_patient_id)
+    patient = find_patient(session, patient_id, issuer_of_patient_id)
     rows = session.execute(
         select(Encounter, Photograph, Scoring)
         .join(Photograph, Photograph.encounter_pk == Encounter.id)
@@ -63,18 +56,6 @@ def patient_history(
         .order_by(Encounter.study_date, Encounter.id, Photograph.received_at, Photograph.id, Scoring.id)
     )
     return tuple(_entry(encounter, photograph, scoring) for encounter, photograph, scoring in rows)
-
-
-def _patient(session: Session, patient_id: str, issuer: str | None) -> Patient:
-    query = select(Patient).where(Patient.patient_id == patient_id)
-    if issuer is not None:
-        query = query.where(Patient.issuer_of_patient_id == issuer)
-    found = session.scalars(query).all()
-    if not found:
-        raise UnknownPatientError("no patient has this identifier")
-    if len(found) > 1:
-        raise AmbiguousPatientError("several issuers use this identifier")
-    return found[0]
 
 
 def _entry(encounter: Encounter, photograph: Photograph, scoring: Scoring | None) -> HistoryEntry:

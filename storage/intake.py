@@ -32,6 +32,8 @@ class Received:
     calling_ae_title: str
     peer_address: str
     received_at: datetime
+    study_time: str = ""
+    admission_id: str = ""
 
 
 class Outcome(StrEnum):
@@ -162,7 +164,9 @@ def _encounter(session: Session, patient: Patient, received: Received) -> Encoun
             patient_pk=patient.id,
             study_instance_uid=received.study_instance_uid,
             study_date=received.study_date,
+            study_time=received.study_time,
             accession_number=received.accession_number,
+            admission_id=received.admission_id,
             last_received_at=received.received_at,
         )
         session.add(encounter)

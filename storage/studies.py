@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from storage.encounter_scores import usable_date
 from storage.tables import Encounter, Photograph, Scoring
 
 
@@ -17,11 +18,12 @@ class OpenStudy:
     """A study with at least one photograph that no report covers.
 
     photographs: the SOP Instance UIDs of all its photographs, covered ones included, sorted; not those that
-    retention has taken away, which the earlier reports tell of.
+    retention has taken away, which the earlier reports tell of. reopened: how often it was asked for anew.
     """
 
     study_instance_uid: str
     photographs: tuple[str, ...]
+    reopened: int = 0
 
 
 # As `pipeline.encounter_score.EncounterScore.order`.
@@ -30,6 +32,8 @@ _BY_TIME = (Encounter.study_date, Encounter.study_time, Encounter.study_instance
 
 def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> list[OpenStudy]:
     """Return the open studies that received nothing for `quiet_seconds`, longest quiet first.
+
+    Those that were reopened come by their date, so that each is compared with the one before it.
 
     What is covered stays closed when the scoring setup changes: an upgrade must not score a whole
     archive again by itself. The cost follows the number of uncovered photographs, not of all.
@@ -42,6 +46,8 @@ def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> l
         )
         .order_by(Encounter.last_received_at, Encounter.id)
     ).all()
+    ordered = [e for e in encounters if not e.reopened]
+    ordered += sorted((e for e in encounters if e.reopened), key=lambda e: (e.study_date, e.study_time, e.id))
     members: dict[int, list[str]] = defaultdict(list)
     for encounter_pk, uid in session.execute(
         select(Photograph.encounter_pk, Photograph.sop_instance_uid).where(
@@ -49,7 +55,7 @@ def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> l
         )
     ):
         members[encounter_pk].append(uid)
-    return [OpenStudy(e.study_instance_uid, tuple(sorted(members[e.id]))) for e in encounters]
+    return [OpenStudy(e.study_instance_uid, tuple(sorted(members[e.id])), e.reopened) for e in ordered]
 
 
 def photographs_of(session: Session, uids: tuple[str, ...] | list[str]) -> list[Photograph]:
@@ -70,11 +76,12 @@ def photographs_of(session: Session, uids: tuple[str, ...] | list[str]) -> list[
     return list(rows)
 
 
-def later_covered_photographs(session: Session, sop_instance_uid: str, setup_digest: str) -> list[str]:
-    """Return the photographs of the patient's newest study, where a report on it should now show more.
+def later_covered_studies(session: Session, sop_instance_uid: str, setup_digest: str) -> list[list[str]]:
+    """Return the photographs of each study whose report may now have to show more than it does.
 
-    That is so when the study is dated after the one of the given photograph, has a report, was scored under
-    the setup, and nothing else of the patient waits for its own report, which would ask again.
+    Those are the patient's next study by date after the one of the given photograph, which is compared with
+    it, and the newest one, where they have a report and were scored under the setup. None while something
+    else of the patient waits for its own report, which will ask again.
     """
     (photograph,) = photographs_of(session, [sop_instance_uid])
     own = session.get_one(Encounter, photograph.encounter_pk)
@@ -84,19 +91,40 @@ def later_covered_photographs(session: Session, sop_instance_uid: str, setup_dig
         .where(Encounter.patient_pk == own.patient_pk, Photograph.report_pk.is_(None))
         .limit(1)
     )
-    newest = session.scalar(
-        select(Encounter)
-        .where(Encounter.patient_pk == own.patient_pk)
-        .order_by(*(column.desc() for column in _BY_TIME))
-        .limit(1)
-    )
-    if waiting is not None or newest is None or newest.id == own.id or not own.study_date:
+    if waiting is not None or not usable_date(own):
         return []
+    every = session.scalars(
+        select(Encounter).where(Encounter.patient_pk == own.patient_pk).order_by(*_BY_TIME)
+    ).all()
+    encounters = [one for one in every if usable_date(one)]
+    later = encounters[[one.id for one in encounters].index(own.id) + 1 :]
+    chosen = dict.fromkeys([later[0].id, later[-1].id] if later else [])
+    return [found for key in chosen if (found := _scored_photographs(session, key, setup_digest))]
+
+
+def _scored_photographs(session: Session, encounter_pk: int, setup_digest: str) -> list[str]:
     return list(
         session.scalars(
             select(Photograph.sop_instance_uid)
             .join(Scoring, Scoring.photograph_pk == Photograph.id)
-            .where(Photograph.encounter_pk == newest.id, Scoring.setup_digest == setup_digest)
+            .where(
+                Photograph.encounter_pk == encounter_pk,
+                Photograph.purged_at.is_(None),
+                Scoring.setup_digest == setup_digest,
+            )
             .order_by(Photograph.sop_instance_uid)
+        )
+    )
+
+
+def newest_files(session: Session, patient_pk: int, limit: int = 20) -> list[str]:
+    """Return the files of the patient's newest photographs, relative to the data folder."""
+    return list(
+        session.scalars(
+            select(Photograph.path)
+            .join(Encounter, Encounter.id == Photograph.encounter_pk)
+            .where(Encounter.patient_pk == patient_pk, Photograph.purged_at.is_(None))
+            .order_by(Photograph.received_at.desc(), Photograph.id.desc())
+            .limit(limit)
         )
     )

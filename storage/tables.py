@@ -84,6 +84,8 @@ class Encounter(Base):
     accession_number: Mapped[str] = mapped_column(String(64), default="")
     admission_id: Mapped[str] = mapped_column(String(64), default="", server_default="")
     last_received_at: Mapped[datetime] = mapped_column(index=True)
+    # How often it was asked to be scored and reported anew.
+    reopened: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
 
 
 class Photograph(Base):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 from pynetdicom import AE
+from pynetdicom.dimse_primitives import C_STORE
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
@@ -160,3 +163,23 @@ def send(receiver: RunningReceiver, *datasets: Dataset) -> list[int]:
     with association(receiver, contexts=sorted(contexts)) as opened:
         assert opened.is_established
         return [opened.send_c_store(item).Status for item in datasets]
+
+
+def send_encoded(opened: Any, named_as: Dataset, encoded: bytes) -> int:
+    """Send `encoded` as it is under the names of `named_as`; return the status that answers it."""
+    request = C_STORE()
+    request.MessageID = 7
+    request.AffectedSOPClassUID = named_as.SOPClassUID
+    request.AffectedSOPInstanceUID = named_as.SOPInstanceUID
+    request.Priority = 2
+    request.DataSet = BytesIO(encoded)
+    # As pynetdicom's own send_... methods do: its reactor must not take the answer.
+    opened._reactor_checkpoint.clear()
+    while not opened._is_paused:
+        time.sleep(0.01)
+    try:
+        opened.dimse.send_msg(request, 1)
+        _, answer = opened.dimse.get_msg(block=True)
+    finally:
+        opened._reactor_checkpoint.set()
+    return int(answer.Status)

@@ -13,13 +13,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread, uid
+from pydicom import dcmread, uid
 from pydicom.uid import (
     ComprehensiveSRStorage,
     ExplicitVRLittleEndian,
@@ -29,7 +27,6 @@ from pydicom.uid import (
     VLPhotographicImageStorage,
     generate_uid,
 )
-from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
@@ -48,6 +45,7 @@ from tests.receiving import (
     photograph,
     running_receiver,
     send,
+    send_encoded,
 )
 
 
@@ -280,7 +278,7 @@ def test_an_unparseable_dataset_goes_to_quarantine(receiver: RunningReceiver) ->
     with association(receiver) as opened:
         good = photograph()
         # A length that goes far beyond the end.
-        assert _send_encoded(opened, good, b"\x08\x00\x16\x00UI\xff\xff1.2") == 0xC000
+        assert send_encoded(opened, good, b"\x08\x00\x16\x00UI\xff\xff1.2") == 0xC000
         assert opened.send_c_store(good).Status == 0x0000
     assert len(receiver.files("quarantine")) == 1
 
@@ -291,7 +289,7 @@ def test_an_object_that_is_not_what_the_request_says_is_refused(receiver: Runnin
         for other in ({"SOPInstanceUID": generate_uid()}, {"SOPClassUID": VLPhotographicImageStorage}):
             encoded = encode(changed(source, **other), False, True)
             assert isinstance(encoded, bytes)
-            assert _send_encoded(opened, source, encoded) == 0xA900
+            assert send_encoded(opened, source, encoded) == 0xA900
     assert receiver.rows(Photograph) == []
     assert receiver.rows(AuditEvent)[0].outcome == "mismatch"
 
@@ -440,23 +438,3 @@ def _read_port(file: Path) -> int:
         assert time.monotonic() < deadline, "the receiving process did not start"
         time.sleep(0.05)
     return int(file.read_text())
-
-
-def _send_encoded(opened: Any, named_as: Dataset, encoded: bytes) -> int:
-    """Send `encoded` as it is under the names of `named_as`; return the status that answers it."""
-    request = C_STORE()
-    request.MessageID = 7
-    request.AffectedSOPClassUID = named_as.SOPClassUID
-    request.AffectedSOPInstanceUID = named_as.SOPInstanceUID
-    request.Priority = 2
-    request.DataSet = BytesIO(encoded)
-    # As pynetdicom's own send_... methods do: its reactor must not take the answer.
-    opened._reactor_checkpoint.clear()
-    while not opened._is_paused:
-        time.sleep(0.01)
-    try:
-        opened.dimse.send_msg(request, 1)
-        _, answer = opened.dimse.get_msg(block=True)
-    finally:
-        opened._reactor_checkpoint.set()
-    return int(answer.Status)

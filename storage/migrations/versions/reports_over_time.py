@@ -15,6 +15,7 @@ def upgrade() -> None:
     with op.batch_alter_table("encounter") as table:
         table.add_column(sa.Column("study_time", sa.String(length=16), nullable=False, server_default=""))
         table.add_column(sa.Column("admission_id", sa.String(length=64), nullable=False, server_default=""))
+        table.add_column(sa.Column("reopened", sa.Integer(), nullable=False, server_default="0"))
     with op.batch_alter_table("scoring") as table:
         table.add_column(sa.Column("pictures_path", sa.String(length=255), nullable=True))
     with op.batch_alter_table("artefact") as table:
@@ -25,7 +26,7 @@ def downgrade() -> None:
     for name, columns in (
         ("artefact", ["shown"]),
         ("scoring", ["pictures_path"]),
-        ("encounter", ["admission_id", "study_time"]),
+        ("encounter", ["reopened", "admission_id", "study_time"]),
     ):
         with op.batch_alter_table(name) as table:
             for column in columns:

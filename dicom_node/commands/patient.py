@@ -1,0 +1,82 @@
+"""`facenorm patient`: follow what the PACS corrected, or what a patient asked for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dicom_node.commands.node_database import node_database
+from dicom_node.commands.patient_lookup import operator, patient_or_exit
+from dicom_node.settings import Settings, SettingsError, load_settings
+from dicom_node.workflow import forget_studies, system_database
+from storage.instances import InstanceStore
+from storage.patients import erase_rows, holdings
+from storage.patients import merge as merge_patients
+
+patient = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Merge patients as the PACS did, or erase one."
+)
+_Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.", dir_okay=False)
+]
+
+
+@patient.command()
+def merge(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="The identifier that is no longer valid.")],
+    into: Annotated[str, typer.Argument(metavar="INTO", help="The identifier that takes its studies.")],
+    from_issuer: Annotated[str | None, typer.Option(help="Issuer of FROM.")] = None,
+    into_issuer: Annotated[str | None, typer.Option(help="Issuer of INTO.")] = None,
+    config: _Config = None,
+) -> None:
+    """Give every study of one patient to another, as the PACS did; the running node reports them anew."""
+    settings = _settings(config)
+    with node_database(settings) as sessions, sessions.begin() as session:
+        old = patient_or_exit(session, source, from_issuer, "--from-issuer")
+        new = patient_or_exit(session, into, into_issuer, "--into-issuer")
+        try:
+            moved = merge_patients(session, old, new, at=datetime.now(UTC), actor=operator())
+        except ValueError:
+            typer.echo("Both are the same patient; nothing was changed.", err=True)
+            raise typer.Exit(1) from None
+    typer.echo(f"{moved} studies moved. A running node writes their reports anew.")
+
+
+@patient.command()
+def erase(
+    patient_id: Annotated[str, typer.Argument(metavar="PATIENT_ID", help="The identifier in the PACS.")],
+    issuer: Annotated[str | None, typer.Option(help="Issuer of the identifier.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: _Config = None,
+) -> None:
+    """Remove every file and row of a patient from this node, but for the audit. What the PACS holds stays."""
+    settings = _settings(config)
+    with node_database(settings) as sessions:
+        with sessions() as session:
+            held = holdings(session, patient_or_exit(session, patient_id, issuer))
+        typer.echo(f"{len(held.studies)} studies, {held.photographs} photographs, {held.objects} results.")
+        if not yes and not typer.confirm("Erase them for good?"):
+            raise typer.Exit(1)
+        queue = system_database(settings.data.folder)
+        if queue.exists():
+            forget_studies(queue, held.studies)
+        with sessions.begin() as session:
+            found = patient_or_exit(session, patient_id, issuer)
+            held = holdings(session, found)
+            erase_rows(session, found, held, at=datetime.now(UTC), actor=operator())
+            # Before the rows are gone for good: killed here, the command can be run again.
+            store = InstanceStore(settings.data.folder)
+            for path in held.paths:
+                store.delete(path)
+    typer.echo("Erased. The audit holds that it was done; backups and the PACS are yours to clear.")
+
+
+def _settings(config: Path | None) -> Settings:
+    try:
+        return load_settings(config)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,61 @@
+"""The header of a kept photograph, under the patient that its study belongs to now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileDataset
+
+from storage.tables import Patient
+
+# What tells who a patient is (PS3.3 C.7.1.1); of a merged patient it is taken from a photograph of the other.
+_IDENTITY: Final = ("PatientName", "PatientBirthDate", "PatientSex")
+_DROPPED: Final = (
+    "OtherPatientIDsSequence",
+    "OtherPatientNames",
+    "IssuerOfPatientIDQualifiersSequence",
+    "PatientBirthTime",
+)
+
+
+def read_header(path: Path, patient: Patient, others: Iterable[Path]) -> FileDataset:
+    """Return the header of the photograph at `path`, with the identity of `patient` where it names another.
+
+    It does after patients were merged: the file is kept as it came. others: files of the patient, newest
+    first; the first that carries the patient's own identifier gives name, birth date and sex. Raises OSError.
+    """
+    header = dcmread(path, stop_before_pixels=True)
+    if _is_of(header, patient):
+        return header
+    header.PatientID = patient.patient_id
+    if patient.issuer_of_patient_id:
+        header.IssuerOfPatientID = patient.issuer_of_patient_id
+    elif "IssuerOfPatientID" in header:
+        del header.IssuerOfPatientID
+    for keyword in _DROPPED:
+        if keyword in header:
+            delattr(header, keyword)
+    for other in others:
+        found = dcmread(other, stop_before_pixels=True)
+        if _is_of(found, patient):
+            _take_identity(header, found)
+            break
+    return header
+
+
+def _is_of(header: Dataset, patient: Patient) -> bool:
+    identifier, issuer = (
+        str(header.get(keyword) or "").strip(" \0") for keyword in ("PatientID", "IssuerOfPatientID")
+    )
+    return (identifier, issuer) == (patient.patient_id, patient.issuer_of_patient_id)
+
+
+def _take_identity(header: Dataset, found: Dataset) -> None:
+    for keyword in _IDENTITY:
+        value = str(found.get(keyword) or "")
+        setattr(header, keyword, value)
+    if not str(header.PatientName).isascii() and "SpecificCharacterSet" not in header:
+        header.SpecificCharacterSet = "ISO_IR 192"

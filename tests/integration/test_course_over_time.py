@@ -1,0 +1,207 @@
+"""A patient's course: what is made when something comes, what is not made twice, what succeeds what."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from typer.testing import CliRunner
+
+from dicom_node.cli import app
+from reports.reported_scores import read_scores
+from storage.artefacts import (
+    COMPARISON,
+    NORMALIZED_IN_PLACE,
+    NORMALIZED_PHOTOGRAPH,
+    PATIENT_PDF,
+    STRUCTURED_REPORT,
+    TREND,
+)
+from storage.intake import OtherPatientError, Outcome
+from storage.tables import AuditEvent, Base, Patient
+from tests.small_archive import SmallArchive, photograph
+from tests.small_scorer import executions
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> SmallArchive:
+    return SmallArchive(tmp_path)
+
+
+def kinds(archive: SmallArchive) -> Counter[str]:
+    return Counter(row.kind for row in archive.rows())
+
+
+def measured(report, code: str) -> list[float]:
+    found = []
+    for group in report.ContentSequence[-1].ContentSequence:
+        for item in group.ContentSequence:
+            if item.ValueType == "NUM" and item.ConceptNameCodeSequence[0].get("CodeValue") == code:
+                found.append(float(item.MeasuredValueSequence[0].NumericValue))
+    return found
+
+
+def predecessor_of(report) -> str:
+    series = report.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0]
+    return str(series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+
+
+def run(archive: SmallArchive, *arguments: str, status: int = 0):
+    result = CliRunner().invoke(app, [*arguments, "--config", str(archive.config)])
+    assert result.exit_code == status, result.output
+    return result
+
+
+def test_the_second_encounter_tells_the_change_and_draws_the_trend(archive: SmallArchive) -> None:
+    archive.receive(photograph(1, brightness=100))
+    archive.settle()
+    assert TREND not in kinds(archive)
+    archive.receive(photograph(2, brightness=200))
+    archive.settle()
+    first, second = archive.objects(STRUCTURED_REPORT)
+    assert measured(first, "SCORE_PREV") == []
+    before, now = 1 + 6 * 100 / 255, 1 + 6 * 200 / 255
+    assert measured(second, "SCORE_PREV") == [pytest.approx(before, abs=0.005)]
+    assert measured(second, "CHANGE") == [pytest.approx(now - before, abs=0.005)]
+    assert measured(second, "CHANGE_NOISE") == [pytest.approx(1.96 * 2**0.5 * 0.5, abs=0.005)]
+    assert kinds(archive) == {
+        **dict.fromkeys((NORMALIZED_PHOTOGRAPH, NORMALIZED_IN_PLACE, COMPARISON), 2),
+        **dict.fromkeys((STRUCTURED_REPORT, PATIENT_PDF), 2),
+        TREND: 1,
+    }
+
+
+def test_what_is_sent_again_makes_nothing_new(archive: SmallArchive) -> None:
+    for _ in range(2):
+        for study in (1, 2):
+            outcome = archive.receive(photograph(study))
+        archive.settle()
+        made = kinds(archive)
+    assert outcome is Outcome.ALREADY_STORED
+    assert sum(made.values()) == 11
+    assert len(executions(archive.folder / "scorer.log", "begin")) == 2
+
+
+def test_a_step_that_is_run_again_makes_nothing_new(archive: SmallArchive) -> None:
+    archive.receive(photograph(1))
+    archive.settle()
+    before = [row.sop_instance_uid for row in archive.rows()]
+    uid = str(photograph(1).SOPInstanceUID)
+    archive.steps.score_photograph(uid)
+    archive.steps.report_study([uid])
+    archive.steps.reporter.report([uid], archive.steps.scorer.provenance.digest())
+    assert [row.sop_instance_uid for row in archive.rows()] == before
+
+
+def test_a_prior_that_comes_late_makes_successors_of_the_next_and_the_newest_report(
+    archive: SmallArchive,
+) -> None:
+    for study, brightness in ((2, 120), (3, 140), (4, 160)):
+        archive.receive(photograph(study, brightness=brightness))
+        archive.settle()
+    archive.receive(photograph(1, brightness=80))
+    archive.settle()
+    dates = [str(report.StudyDate) for report in archive.objects(STRUCTURED_REPORT)]
+    assert dates == ["20250210", "20250310", "20250410", "20250110", "20250210", "20250410"]
+    reports = archive.objects(STRUCTURED_REPORT)
+    assert predecessor_of(reports[4]) == reports[0].SOPInstanceUID
+    assert measured(reports[4], "SCORE_PREV") == [pytest.approx(1 + 6 * 80 / 255, abs=0.005)]
+    comparisons = archive.objects(COMPARISON)
+    (succeeded,) = comparisons[-1].ReferencedInstanceSequence
+    assert succeeded.ReferencedSOPInstanceUID == comparisons[2].SOPInstanceUID
+    assert len({row.sop_instance_uid for row in archive.rows()}) == len(archive.rows())
+
+
+def test_rescore_brings_the_whole_history_to_the_current_model(archive: SmallArchive) -> None:
+    for study in (1, 2, 3):
+        archive.receive(photograph(study, brightness=60 * study))
+        archive.settle()
+    old = archive.objects(STRUCTURED_REPORT)
+    archive.seed = 1
+    assert archive.settle() == 0  # an upgrade alone scores nothing again
+    run(archive, "rescore", "TEST-1", "--issuer", "TEST SITE")
+    assert archive.settle() == 3
+    new = archive.objects(STRUCTURED_REPORT)[3:]
+    assert [predecessor_of(report) for report in new] == [report.SOPInstanceUID for report in old]
+    assert [len(measured(report, "SCORE_PREV")) for report in new] == [0, 1, 1]
+    normalized = archive.objects(NORMALIZED_PHOTOGRAPH)
+    assert [str(i.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID) for i in normalized[3:]] == [
+        str(i.SOPInstanceUID) for i in normalized[:3]
+    ]
+    assert archive.settle() == 0
+    # Asked again with the same model: everything is there.
+    made = len(archive.rows())
+    run(archive, "rescore", "TEST-1")
+    assert archive.settle() == 3
+    assert len(archive.rows()) == made
+    assert len(executions(archive.folder / "scorer.log", "begin")) == 6
+
+
+def test_merged_patients_are_reported_as_one_under_the_identity_that_stays(archive: SmallArchive) -> None:
+    archive.receive(photograph(1, PatientID="TEST-OLD", PatientName="OLD^TEST", brightness=90))
+    archive.receive(photograph(2, brightness=150))
+    archive.settle()
+    with pytest.raises(OtherPatientError):
+        archive.receive(photograph(1, 2))  # the study belongs to another patient until someone says otherwise
+    run(archive, "patient", "merge", "TEST-OLD", "TEST-1")
+    archive.settle()
+    report = archive.objects(STRUCTURED_REPORT)[-1]
+    newest = [one for one in archive.objects(STRUCTURED_REPORT)[2:] if str(one.StudyDate) == "20250210"][-1]
+    assert measured(newest, "SCORE_PREV") == [pytest.approx(1 + 6 * 90 / 255, abs=0.005)]
+    for made in (report, newest, *archive.objects(PATIENT_PDF)[2:], *archive.objects(COMPARISON)[2:]):
+        assert (made.PatientID, str(made.PatientName)) == ("TEST-1", "TEST^PATIENT")
+    with archive.sessions() as session:
+        assert [one.patient_id for one in session.scalars(select(Patient))] == ["TEST-1"]
+        (audited,) = session.scalars(select(AuditEvent).where(AuditEvent.event == "patient_merged"))
+    assert (audited.patient_id, audited.detail["merged_patient_id"]) == ("TEST-1", "TEST-OLD")
+    run(archive, "patient", "merge", "TEST-1", "TEST-1", status=1)
+    run(archive, "patient", "merge", "TEST-404", "TEST-1", status=1)
+
+
+def test_an_erased_patient_leaves_the_audit_alone(archive: SmallArchive) -> None:
+    archive.receive(photograph(1))
+    archive.receive(photograph(2))
+    archive.receive(photograph(3, PatientID="TEST-OTHER"))
+    archive.settle()
+    result = run(archive, "patient", "erase", "TEST-1", "--yes")
+    assert "2 studies, 2 photographs" in result.output
+    left = list((archive.folder / "data").rglob("*.dcm"))
+    assert len(left) == 1 + 1 + 5  # photograph, pictures, results of the other patient
+    with archive.sessions() as session:
+        assert [one.patient_id for one in session.scalars(select(Patient))] == ["TEST-OTHER"]
+        counts = {
+            table.name: len(session.execute(select(table)).all()) for table in Base.metadata.sorted_tables
+        }
+        (audited,) = session.scalars(select(AuditEvent).where(AuditEvent.event == "patient_erased"))
+    assert (counts["encounter"], counts["photograph"], counts["scoring"], counts["artefact"]) == (1, 1, 1, 5)
+    assert audited.detail["photographs"] == 2
+    run(archive, "patient", "erase", "TEST-1", "--yes", status=1)
+    # What comes back later is a new patient.
+    assert archive.receive(photograph(1)) is Outcome.STORED
+
+
+def test_history_as_csv_and_as_a_picture(archive: SmallArchive, tmp_path: Path) -> None:
+    for study in (1, 2):
+        archive.receive(photograph(study, brightness=60 * study))
+        archive.settle()
+    rows = run(archive, "history", "TEST-1", "--csv").stdout.splitlines()
+    assert rows[0].startswith("study_date,accession_number,study_instance_uid,sop_instance_uid,status,score")
+    assert rows[0].endswith("d_wbc,d_wcorr,d_xperc,d_xpsnr,d_xstr")
+    assert len(rows) == 3
+    assert rows[1].startswith("20250110,TEST-ACC-1,")
+    assert len(json.loads(run(archive, "history", "TEST-1", "--json").stdout)) == 2
+    run(archive, "history", "TEST-1", "--plot", str(tmp_path / "plot.png"))
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+    run(archive, "history", "TEST-1", "--csv", "--json", status=2)
+    run(archive, "history", "TEST-1", "--plot", str(tmp_path / "none" / "plot.png"), status=1)
+
+
+def test_every_report_can_be_read_back(archive: SmallArchive) -> None:
+    archive.receive(photograph(1))
+    archive.receive(photograph(1, 2, brightness=0))
+    archive.settle()
+    (report,) = archive.objects(STRUCTURED_REPORT)
+    assert [one.reason is None for one in read_scores(report)] == [True, False]

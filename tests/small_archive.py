@@ -1,0 +1,122 @@
+"""A node without network or queue: it takes photographs in as the receiver does and sweeps as the trigger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+from sqlalchemy import select
+
+from dicom_node.received_dataset import identify
+from dicom_node.study_report import StudyReporter
+from dicom_node.study_steps import StudySteps
+from reports.options import ReportOptions
+from storage.database import connect, migrate, sessions
+from storage.instances import InstanceStore
+from storage.intake import Outcome, Received, record_photograph
+from storage.shared_commits import SharedCommits
+from storage.studies import quiet_studies
+from storage.tables import Artefact
+from tests.report_samples import encoded, pattern, secondary_capture
+from tests.small_scorer import SmallScorer
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+@dataclass
+class SmallArchive:
+    """folder: where everything lies. seed: of the scorer; another seed is another setup."""
+
+    folder: Path
+    seed: int = 0
+    options: ReportOptions = field(default_factory=ReportOptions)
+
+    def __post_init__(self) -> None:
+        engine = connect(f"sqlite:///{self.folder / 'data' / 'facenorm.sqlite'}")
+        migrate(engine)
+        self.sessions = sessions(engine)
+        self.store = InstanceStore(self.folder / "data")
+        self.now = NOW
+
+    @property
+    def config(self) -> Path:
+        """A settings file for the commands."""
+        path = self.folder / "facenorm.toml"
+        path.write_text(f'[data]\nfolder = "{self.folder / "data"}"\n')
+        return path
+
+    @property
+    def steps(self) -> StudySteps:
+        return StudySteps(
+            sessions=self.sessions,
+            store=self.store,
+            scorer=SmallScorer(self.folder / "scorer.log", seed=self.seed),
+            reporter=StudyReporter(
+                sessions=self.sessions,
+                store=self.store,
+                destinations=("ARCHIVE",),
+                clock=lambda: self.now,
+                options=self.options,
+            ),
+            clock=lambda: self.now,
+            observe=lambda _: None,
+        )
+
+    def receive(self, photograph: pydicom.FileDataset) -> Outcome:
+        """Take a photograph in; raises what the receiver turns into a status."""
+        file = encoded(photograph)
+        found = identify(file, str(photograph.file_meta.TransferSyntaxUID))
+        received = Received(
+            patient_id=found.patient_id,
+            issuer_of_patient_id=found.issuer_of_patient_id,
+            study_instance_uid=found.study_instance_uid,
+            study_date=found.study_date,
+            study_time=found.study_time,
+            accession_number=found.accession_number,
+            admission_id=found.admission_id,
+            series_instance_uid=found.series_instance_uid,
+            sop_class_uid=found.sop_class_uid,
+            sop_instance_uid=found.sop_instance_uid,
+            transfer_syntax_uid=str(photograph.file_meta.TransferSyntaxUID),
+            calling_ae_title="TEST",
+            peer_address="127.0.0.1",
+            received_at=self.now,
+        )
+        stored = self.store.write("photograph", found.sop_instance_uid, file)
+        return record_photograph(SharedCommits(self.sessions), received, stored)
+
+    def settle(self) -> int:
+        """Score and report every open study; return how many there were."""
+        self.now += timedelta(minutes=1)
+        with self.sessions() as session:
+            studies = quiet_studies(session, now=self.now, quiet_seconds=0)
+        for study in studies:
+            for uid in study.photographs:
+                self.steps.score_photograph(uid)
+            self.steps.report_study(study.photographs)
+        return len(studies)
+
+    def rows(self, kind: str = "") -> list[Artefact]:
+        """Return the finished objects, oldest first."""
+        with self.sessions() as session:
+            found = session.scalars(select(Artefact).order_by(Artefact.id)).all()
+        return [row for row in found if kind in ("", row.kind)]
+
+    def objects(self, kind: str = "") -> list[pydicom.FileDataset]:
+        """The same, parsed."""
+        return [pydicom.dcmread(BytesIO(self.store.read(row.path))) for row in self.rows(kind)]
+
+
+def photograph(
+    study: int, number: int = 1, *, brightness: int = 128, **changes: object
+) -> pydicom.FileDataset:
+    """Return the `number`th photograph of encounter `study` (1 to 12: the month of 2025), evenly grey."""
+    uid = f"1.2.826.0.1.3680043.8.498.{500 + study}"
+    values = {"StudyInstanceUID": uid, "StudyDate": f"2025{study:02d}10", "SeriesInstanceUID": f"{uid}.1"}
+    image = secondary_capture(number, **(values | changes))
+    image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"{uid}.1.{number}"
+    image.PixelData = (pattern() * 0 + brightness).astype("uint8").tobytes()
+    return image
