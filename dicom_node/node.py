@@ -27,6 +27,8 @@ from dicom_node.echo import Echoes
 from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping
 from dicom_node.metrics import NodeCollector, StageSeconds
 from dicom_node.outbox import Backoff, Outbox
+from dicom_node.priors import Priors
+from dicom_node.priors_scu import PriorsScu
 from dicom_node.receiver import Receiver
 from dicom_node.sender import Sender
 from dicom_node.settings import Destination, Settings
@@ -180,6 +182,7 @@ class Node:
         )
         queue = self._queue = self._start_queue(steps)
         work = self._delivery_work(core, commitments, commitment_scp) | self._upkeep(core)
+        work |= self._priors_work(core)
         chores = self._chores = self._start_chores(core, queue, steps.scorer.provenance.digest(), work)
         self._registry.register(
             NodeCollector(
@@ -223,7 +226,7 @@ class Node:
     def _load_certificates(self) -> None:
         settings = self._settings
         self._listening_tls = listening_context(settings.tls) if settings.node.tls else None
-        calls = settings.node.tls or any(destination.tls for destination in settings.destinations)
+        calls = settings.node.tls or settings.priors.tls or any(d.tls for d in settings.destinations)
         self._calling_tls = calling_context(settings.tls) if calls else None
 
     def _start_status(self) -> StatusServer:
@@ -356,6 +359,20 @@ class Node:
 
     def _show(self, patients: bool) -> str:
         return self._page.render(patients=patients) if self._page else "the node is starting"
+
+    def _priors_work(self, core: _Core) -> dict[str, Chore]:
+        wanted = self._settings.priors
+        if not wanted.ae_title:
+            return {}
+        scu = PriorsScu(
+            caller=Caller(**self._calling()),
+            archive=wanted,
+            destination=self._settings.node.ae_title,
+            modalities=wanted.modalities,
+            most_studies=wanted.most_studies,
+        )
+        priors = Priors(sessions=core.sessions, scu=scu, clock=self._clock)
+        return {"priors": (_SWEEP_SECONDS, priors.ask_due)}
 
     def _outbox(self, core: _Core) -> Outbox:
         return Outbox(

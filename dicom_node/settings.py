@@ -194,6 +194,20 @@ class Retention(_Section):
     results_days: Annotated[int, Field(ge=0)] = 0
 
 
+class Priors(_Section):
+    """The archive that is asked for earlier photographs of a new patient; without `ae_title`, none is.
+
+    It must know this node as a destination, and be among the senders.
+    """
+
+    ae_title: Annotated[str, StringConstraints(strip_whitespace=True, max_length=16)] = ""
+    host: Host = "127.0.0.1"
+    port: PeerPort = 104
+    tls: bool = False
+    modalities: tuple[str, ...] = ("XC",)
+    most_studies: Annotated[int, Field(ge=1, le=1000)] = 20
+
+
 class Reports(_Section):
     """Which objects leave the node, and of which SOP classes. `compatible`: within what Weasis reads."""
 
@@ -237,6 +251,7 @@ class Settings(BaseSettings):
     destinations: tuple[Destination, ...] = ()
     status: Status = Status()
     retention: Retention = Retention()
+    priors: Priors = Priors()
     reports: Reports = Reports()
     log: Log = Log()
 

@@ -69,6 +69,8 @@ class Patient(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     patient_id: Mapped[str] = mapped_column(String(64))
     issuer_of_patient_id: Mapped[str] = mapped_column(String(64), default="")
+    # When the archive was asked for earlier photographs; NULL where it was not.
+    priors_asked_at: Mapped[datetime | None]
 
 
 class Encounter(Base):

@@ -14,6 +14,10 @@ from pynetdicom import (
     PYNETDICOM_IMPLEMENTATION_UID,
     PYNETDICOM_IMPLEMENTATION_VERSION,
 )
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelMove,
+)
 
 from dicom_node.receiver import SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.reception import Status
@@ -55,7 +59,11 @@ def test_the_sop_classes_are_those_that_are_received_and_sent() -> None:
     received = [row["UID"] for row in rows if row["role"] == "SCP"]
     sent = {row["UID"] for row in rows if row["role"] == "SCU"}
     assert received == [VERIFICATION, *SOP_CLASSES]
-    assert sent == {str(one.SOPClassUID) for one in results()}
+    asked = {
+        str(StudyRootQueryRetrieveInformationModelFind),
+        str(StudyRootQueryRetrieveInformationModelMove),
+    }
+    assert sent == {str(one.SOPClassUID) for one in results()} | asked
 
 
 def test_the_transfer_syntaxes_are_those_that_are_accepted_in_their_order() -> None:

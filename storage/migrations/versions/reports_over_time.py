@@ -12,6 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    with op.batch_alter_table("patient") as table:
+        table.add_column(sa.Column("priors_asked_at", sa.DateTime(timezone=True), nullable=True))
     with op.batch_alter_table("encounter") as table:
         table.add_column(sa.Column("study_time", sa.String(length=16), nullable=False, server_default=""))
         table.add_column(sa.Column("admission_id", sa.String(length=64), nullable=False, server_default=""))
@@ -27,6 +29,7 @@ def downgrade() -> None:
         ("artefact", ["shown"]),
         ("scoring", ["pictures_path"]),
         ("encounter", ["reopened", "admission_id", "study_time"]),
+        ("patient", ["priors_asked_at"]),
     ):
         with op.batch_alter_table(name) as table:
             for column in columns:
