@@ -15,6 +15,7 @@ from pipeline.result import RejectionReason
 from reports import codes
 from reports.reported_photograph import ObjectReference, PredecessorReport
 from reports.reported_scores import read_scores
+from tests.integration.test_every_object_peers import objects
 from tests.peers import OrthancPeer, require, run_tool
 from tests.report_samples import (
     NAMES,
@@ -103,14 +104,13 @@ def test_objects_of_a_study_agree_on_patient_and_study(tmp_path: Path) -> None:
     assert errors(run_tool("dcentvfy", *paths, check=False).stdout) != []
 
 
-@pytest.mark.parametrize("kind", ["mixed", "rejected"])
+@pytest.mark.parametrize("kind", ["comprehensive3d", "enhanced"])
 def test_pixelmed_finds_only_the_documented_error(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     require("DicomSRValidator")
     monkeypatch.setenv("JDK_JAVA_OPTIONS", JAVA_LIMITS)
-    report, _ = from_secondary_captures(kind)
-    path = save(report, tmp_path / "report.dcm")
+    path = save(objects()[kind], tmp_path / "report.dcm")  # with scores, a change, and a rejection
     text = run_tool(
         "DicomSRValidator", "-checktemplateid", "-checkcontentitemorder", path, timeout=120
     ).stdout
@@ -139,8 +139,9 @@ def test_highdicom_reads_the_report(tmp_path: Path) -> None:
     assert isinstance(again, hd.sr.Comprehensive3DSR)
     groups = again.content.get_planar_roi_measurement_groups()
     assert len(groups) == 3
-    scored = 2 + len(codes.FEATURES) + len(codes.LOCAL_FEATURES)  # score, uncertainty, features
-    assert scored == 12
+    shares = len(score().region_shares)
+    scored = 2 + shares + len(codes.FEATURES) + len(codes.LOCAL_FEATURES)  # score, uncertainty, the rest
+    assert scored == 14
     assert [len(group.get_measurements()) for group in groups] == [scored, 0, scored]
     assert groups[0].get_measurements()[0].value == 4.82
     assert groups[0].roi.graphic_type == hd.sr.GraphicTypeValues.POLYLINE
