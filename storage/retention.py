@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from storage.audit import NODE, Event, audit_artefact, audit_photograph
 from storage.deliveries import DELIVERED
-from storage.tables import Artefact, Delivery, Photograph
+from storage.tables import Artefact, Delivery, Photograph, Scoring
 
 
 def purge_photographs(
@@ -40,9 +40,21 @@ def purge_photographs(
     for photograph in found:
         # The file first: a process that ends in between finds the row again.
         delete(photograph.path)
+        _purge_pictures(session, delete, photograph)
         photograph.purged_at = now
         audit_photograph(session, Event.PURGED, photograph, at=now, actor=NODE, outcome="success")
     return len(found)
+
+
+def _purge_pictures(session: Session, delete: Callable[[str], None], photograph: Photograph) -> None:
+    """Delete what was kept of the photograph for later comparisons; it shows the face as much."""
+    scorings = select(Scoring).where(
+        Scoring.photograph_pk == photograph.id, Scoring.pictures_path.is_not(None)
+    )
+    for scoring in session.scalars(scorings):
+        if scoring.pictures_path is not None:
+            delete(scoring.pictures_path)
+        scoring.pictures_path = None
 
 
 def purge_results(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
+import pydicom
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
@@ -20,8 +22,10 @@ from storage.artefacts import (
     STRUCTURED_REPORT,
     TREND,
 )
+from storage.deliveries import DELIVERED
 from storage.intake import OtherPatientError, Outcome
-from storage.tables import AuditEvent, Base, Patient
+from storage.retention import purge_photographs, purge_results
+from storage.tables import AuditEvent, Base, Delivery, Patient
 from tests.small_archive import SmallArchive, photograph
 from tests.small_scorer import executions
 
@@ -205,3 +209,24 @@ def test_every_report_can_be_read_back(archive: SmallArchive) -> None:
     archive.settle()
     (report,) = archive.objects(STRUCTURED_REPORT)
     assert [one.reason is None for one in read_scores(report)] == [True, False]
+
+
+def test_retention_takes_the_kept_pictures_too_and_later_encounters_still_tell_the_change(
+    archive: SmallArchive,
+) -> None:
+    archive.receive(photograph(1, brightness=90))
+    archive.settle()
+    with archive.sessions.begin() as session:
+        session.execute(update(Delivery).values(state=DELIVERED))
+        later = archive.now + timedelta(days=1)
+        purged = purge_photographs(session, archive.store.delete, before=later, now=later, limit=10)
+        assert (purged, purge_results(session, archive.store.delete, before=later, now=later, limit=10)) == (
+            1,
+            5,
+        )
+    assert list((archive.folder / "data").rglob("*.dcm")) == []
+    archive.receive(photograph(2, brightness=150))
+    archive.settle()
+    (_, report) = archive.rows(STRUCTURED_REPORT)
+    read = pydicom.dcmread(archive.store.absolute(report.path))
+    assert measured(read, "SCORE_PREV") == [pytest.approx(1 + 6 * 90 / 255, abs=0.005)]
