@@ -9,7 +9,12 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import AllTransferSyntaxes, Comprehensive3DSRStorage, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    AllTransferSyntaxes,
+    Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
+    SecondaryCaptureImageStorage,
+)
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
@@ -52,7 +57,7 @@ def running_storage_scp(folder: Path) -> Iterator[StorageScp]:
     entity.require_called_aet = True
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = _TIMEOUT_SECONDS
     entity.add_supported_context(Verification)
-    for sop_class in (Comprehensive3DSRStorage, SecondaryCaptureImageStorage):
+    for sop_class in (Comprehensive3DSRStorage, EncapsulatedPDFStorage, SecondaryCaptureImageStorage):
         entity.add_supported_context(sop_class, AllTransferSyntaxes)
     server: Any = entity.start_server(
         (LOOPBACK, 0), block=False, evt_handlers=[(evt.EVT_C_STORE, scp.store), (evt.EVT_C_ECHO, _echo)]
