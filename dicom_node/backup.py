@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import sqlite3
 import tarfile
 import tempfile
@@ -17,10 +18,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.settings import Settings
 from storage.audit import Event, add_audit_event
-from storage.consistency import KINDS
+from storage.instances import InstanceStore
 
 _DATABASE = "facenorm.sqlite"
-_FOLDERS = (*KINDS, "quarantine")
+_FILE = re.compile(r"[a-z][a-z_]{0,31}/[0-9a-f]{2}/[0-9a-f-]{1,80}\.dcm")
 _BUSY_SECONDS = 30
 
 
@@ -99,11 +100,12 @@ def restore_backup(settings: Settings, source: Path) -> Contents:
 def _fill(archive: tarfile.TarFile, database: Path, data: Path) -> Contents:
     archive.add(database, _DATABASE)
     size, files = database.stat().st_size, 0
-    for kind in _FOLDERS:
-        for path in sorted((data / kind).glob("*/*.dcm")):
+    store = InstanceStore(data)
+    for kind in store.kinds():
+        for name in store.files(kind):
             try:
-                archive.add(path, str(path.relative_to(data)))
-                size += path.stat().st_size
+                archive.add(data / name, name)
+                size += (data / name).stat().st_size
             except FileNotFoundError:  # retention took it away just now
                 continue
             files += 1
@@ -122,8 +124,7 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _expected(name: str) -> bool:
-    parts = Path(name).parts
-    return name == _DATABASE or (len(parts) == 3 and parts[0] in _FOLDERS and name.endswith(".dcm"))
+    return name == _DATABASE or _FILE.fullmatch(name) is not None
 
 
 def _sqlite_file(settings: Settings) -> Path:

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.orm import Session
 
-from storage.artefacts import ALL_KINDS, STRUCTURED_REPORT
+from storage.artefacts import STRUCTURED_REPORT
 from storage.deliveries import DEAD, DELIVERED
 from storage.instances import InstanceStore
 from storage.scorings import SCORED
 from storage.tables import Artefact, Delivery, Photograph, Scoring
 
 PHOTOGRAPH = "photograph"
-KINDS = (PHOTOGRAPH, *ALL_KINDS)
+QUARANTINE = "quarantine"
 
 
 class Fault(StrEnum):
@@ -50,12 +50,14 @@ def inspect_store(session: Session, store: InstanceStore) -> Iterator[Finding]:
 
     Every file is read once. Raises OSError where the folder itself cannot be read.
     """
-    for kind in KINDS:
-        known = set()
-        for finding, path in _rows(session, store, kind):
-            known.add(path)
-            if finding is not None:
-                yield finding
+    known = set()
+    for finding, path in _rows(session, store):
+        known.add(path)
+        if finding is not None:
+            yield finding
+    for kind in store.kinds():
+        if kind == QUARANTINE:
+            continue
         for path in store.files(kind):
             if path not in known:
                 yield Finding(Fault.ORPHAN_FILE, kind, path)
@@ -89,14 +91,23 @@ def unfinished_deliveries(session: Session) -> int:
     return len(session.scalars(select(Delivery.id).where(Delivery.state.not_in((DELIVERED, DEAD)))).all())
 
 
-def _rows(session: Session, store: InstanceStore, kind: str) -> Iterator[tuple[Finding | None, str]]:
-    table = Photograph if kind == PHOTOGRAPH else Artefact
-    query = select(table.id, table.sop_instance_uid, table.path, table.sha256, table.purged_at)
-    if table is Artefact:
-        query = query.where(Artefact.kind == kind)
-    for key, uid, path, digest, purged_at in session.execute(query.order_by(table.id)):
-        fault = None if purged_at else _fault(store, path, digest)
-        yield (Finding(fault, kind, path, key, uid) if fault else None), path
+def _rows(session: Session, store: InstanceStore) -> Iterator[tuple[Finding | None, str]]:
+    photographs = select(
+        literal(PHOTOGRAPH), Photograph.id, Photograph.sop_instance_uid, Photograph.path, Photograph.sha256,
+        Photograph.purged_at,
+    ).order_by(Photograph.id)  # fmt: skip
+    artefacts = select(
+        Artefact.kind,
+        Artefact.id,
+        Artefact.sop_instance_uid,
+        Artefact.path,
+        Artefact.sha256,
+        Artefact.purged_at,
+    ).order_by(Artefact.id)
+    for query in (photographs, artefacts):
+        for kind, key, uid, path, digest, purged_at in session.execute(query):
+            fault = None if purged_at else _fault(store, path, digest)
+            yield (Finding(fault, kind, path, key, uid) if fault else None), path
 
 
 def _fault(store: InstanceStore, path: str, digest: str) -> Fault | None:

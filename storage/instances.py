@@ -106,6 +106,12 @@ class InstanceStore:
         target.unlink(missing_ok=True)
         _sync_folder(target.parent)
 
+    def kinds(self) -> list[str]:
+        """Return the kinds that have a subfolder."""
+        return sorted(
+            path.name for path in self.folder.iterdir() if path.is_dir() and _KIND.fullmatch(path.name)
+        )
+
     def files(self, kind: str) -> Iterator[str]:
         """Yield the path, relative to the data folder, of every whole file of a kind."""
         for path in sorted((self.folder / kind).glob("*/*.dcm")):
