@@ -47,7 +47,8 @@ bench: weights peers
 	$(BIN)/python -m bench
 
 torture: weights peers
-	$(BIN)/python -m pytest -m torture
+	$(SAY) "Kills, hostile input and load at full count: half an hour; figures go to bench/results/torture.json"
+	FACENORM_FIGURES=bench/results/torture.json $(BIN)/python -m pytest -m torture -s
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -19,6 +19,13 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from dicom_node import commitment_scp, commitments, receiver
+from dicom_node.commitment_dataset import (
+    CLASS_INSTANCE_CONFLICT,
+    NO_SUCH_OBJECT_INSTANCE,
+    PROCESSING_FAILURE,
+)
+from dicom_node.commitment_scu import STORAGE_COMMITMENT
 from dicom_node.receiver import SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.reception import Status
 from dicom_node.sender import Verdict, classify_status
@@ -58,8 +65,10 @@ def test_the_sop_classes_are_those_that_are_received_and_sent() -> None:
     assert all(UID(row["UID"]).name == row["SOP class"] for row in rows)
     received = [row["UID"] for row in rows if row["role"] == "SCP"]
     sent = {row["UID"] for row in rows if row["role"] == "SCU"}
-    assert received == [VERIFICATION, *SOP_CLASSES]
+    assert received == [VERIFICATION, *SOP_CLASSES, STORAGE_COMMITMENT]
     asked = {
+        VERIFICATION,
+        STORAGE_COMMITMENT,
         str(StudyRootQueryRetrieveInformationModelFind),
         str(StudyRootQueryRetrieveInformationModelMove),
     }
@@ -76,8 +85,8 @@ def test_the_transfer_syntaxes_are_those_that_are_accepted_in_their_order() -> N
 def test_of_several_offered_transfer_syntaxes_the_first_of_the_table_is_chosen(tmp_path: Path) -> None:
     entity = AE(ae_title=CALLING)
     entity.add_requested_context(SOP_CLASSES[0], [str(syntax) for syntax in reversed(TRANSFER_SYNTAXES)])
-    with running_receiver(tmp_path) as receiver:
-        association = entity.associate(LOOPBACK, receiver.port, ae_title="FACENORM")
+    with running_receiver(tmp_path) as running:
+        association = entity.associate(LOOPBACK, running.port, ae_title="FACENORM")
         (context,) = association.accepted_contexts
         association.release()
     assert context.transfer_syntax == [TRANSFER_SYNTAXES[0]]
@@ -117,16 +126,33 @@ def test_every_status_of_a_destination_is_read_as_the_table_says() -> None:
         assert classify_status(status).verdict is said, f"{status:04X}"
 
 
-@pytest.mark.parametrize("number", range(3))
+def test_the_answers_about_commitment_are_those_of_the_code() -> None:
+    section = STATEMENT.read_text("utf-8").partition("### 2.7")[2].partition("\n### ")[0]
+    reasons = {CLASS_INSTANCE_CONFLICT, NO_SUCH_OBJECT_INSTANCE, PROCESSING_FAILURE}
+    answers = {
+        0x0000, PROCESSING_FAILURE, commitments._INVALID_ARGUMENT_VALUE, commitment_scp._NO_SUCH_ACTION,
+        receiver._NOT_AUTHORIZED,
+    }  # fmt: skip
+    tables = section.split("| answer |")
+    found = [{int(code, 16) for code in re.findall(r"^\| `(\w{4})`", part, re.M)} for part in tables]
+    assert found == [reasons, answers]
+
+
+@pytest.mark.parametrize("number", range(4))
 def test_associations_are_rejected_as_the_table_says(tmp_path: Path, number: int) -> None:
     row = table(STATEMENT, "2.3 Association policies")[number]
-    calling, called, others = (("STRANGER", "FACENORM", 0), (CALLING, "OTHER", 0), (CALLING, "FACENORM", 1))[
-        number
-    ]
-    with running_receiver(tmp_path, node={"maximum_associations": 1}) as receiver:
-        first = [_associate(CALLING, "FACENORM", receiver.port) for _ in range(others)]
+    calling, called, others = [
+        ("STRANGER", "FACENORM", 0),
+        (CALLING, "OTHER", 0),
+        (CALLING, "FACENORM", 1),
+        (CALLING, "FACENORM", 1),
+    ][number]
+    limits = {"maximum_associations": 1}
+    node, sender = (limits, {}) if number == 2 else ({}, limits) if number == 3 else ({}, {})
+    with running_receiver(tmp_path, node=node, senders=[{"ae_title": CALLING} | sender]) as running:
+        first = [_associate(CALLING, "FACENORM", running.port) for _ in range(others)]
         assert all(association.is_established for association in first)
-        rejected = _associate(calling, called, receiver.port)
+        rejected = _associate(calling, called, running.port)
         assert rejected.is_rejected
         answer = rejected.acceptor.primitive
         for association in first:

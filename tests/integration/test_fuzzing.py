@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from storage.consistency import inspect_store
 from storage.instances import InstanceStore
 from storage.tables import Photograph
+from tests.figures import note
 from tests.fuzzing import attack, case
 from tests.receiving import RunningReceiver, photograph, send
 
@@ -96,13 +97,19 @@ def _fuzz(tmp_path: Path, *, cases: int, seed: int) -> None:
             good += 1
         seconds = time.monotonic() - began
         time.sleep(3)  # what was open ends
-        print(
-            f"\n{cases} cases, seed {seed}, {seconds:.0f} s: {dict(endings)}; {good} good photographs between"
-        )
-        print(f"  {dict(kinds)}")
         grown, peak = _memory(process) - memory, _memory(process, "VmHWM")
-        print(f"  memory {memory >> 20} MiB, then {grown >> 20} more, {peak >> 20} at most;", end=" ")
-        print(f"open files {files}, then {_files(process)}; threads {threads}, then {_threads(process)}")
+        note(
+            "fuzzing",
+            cases=cases,
+            seed=seed,
+            seconds=round(seconds),
+            endings=dict(sorted(endings.items())),
+            kinds=dict(sorted(kinds.items())),
+            good_photographs_between=good,
+            memory_mib={"start": memory >> 20, "most": peak >> 20, "end": (memory + grown) >> 20},
+            open_files={"start": files, "end": _files(process)},
+            threads={"start": threads, "end": _threads(process)},
+        )
         assert grown < _MEMORY_GROWTH_BYTES
         assert _files(process) <= files + 10
         assert _threads(process) <= threads + 5

@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage, VLPhotographicImageStorage
 
 from dicom_node.caller import Caller
+from tests.figures import note
 from tests.integration.running_node import STUDY, NodeUnderTest, kill, running, wait_until, write_photograph
 from tests.peers import LOOPBACK, Modality, OrthancPeer, free_port, running_orthanc
 from tests.small_scorer import executions
@@ -24,6 +25,8 @@ from tests.small_scorer import executions
 _STUDIES = 4
 # Longer than a study is quiet, and a sweep away.
 SETTLE_SECONDS = 3.0
+# A machine may be busy with other things.
+_START_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -76,21 +79,21 @@ class _Camera:
 
 
 def _kill_at_random(node: NodeUnderTest, random: Random) -> str:
-    """Start the node and kill it; return in what it was cut off."""
+    """Start the node and kill it; return what it had said last."""
     with (node.folder / "output.txt").open("ab") as output:
         process = subprocess.Popen(node.command(seconds=0.2), stdout=output, stderr=subprocess.STDOUT)
     before = len(node.output)
-    if random.random() < 0.1:
-        time.sleep(random.uniform(0, 2))  # in the midst of the start
-    else:
-        wait_until(lambda: "receiver started" in node.output[before:], 60, "the receiver")
-        time.sleep(random.uniform(0, 2.5))
-    assert process.poll() is None, node.output[-2000:]
-    kill(process)
-    said = node.output[before:].splitlines()
-    return next(
-        (line.split("] ", 1)[1].split("  ")[0] for line in reversed(said) if "[info" in line), "start"
-    )
+    try:
+        if random.random() < 0.1:
+            time.sleep(random.uniform(0, 2))  # in the midst of the start
+        else:
+            wait_until(lambda: "receiver started" in node.output[before:], _START_SECONDS, "the receiver")
+            time.sleep(random.uniform(0, 2.5))
+        assert process.poll() is None, node.output[-2000:]
+    finally:
+        kill(process)
+    said = [line for line in node.output[before:].splitlines() if "[info" in line]
+    return said[-1].split("] ", 1)[1].split("  ")[0] if said else "nothing"
 
 
 def _everything_once(node: NodeUnderTest, orthanc: OrthancPeer, acknowledged: list[str]) -> None:
@@ -147,8 +150,8 @@ def _torment(tmp_path: Path, *, kills: int, photographs: int, seed: int) -> None
             moments = [_kill_at_random(node, random) for _ in range(kills)]
         sent_under_fire = len(camera.acknowledged)
         with running(node), camera.sending():
-            wait_until(lambda: not camera.waiting, 120, "every photograph to be acknowledged")
-            wait_until(lambda: _nothing_to_do(node, photographs), 240, "every result to be committed")
+            wait_until(lambda: not camera.waiting, 600, "every photograph to be acknowledged")
+            wait_until(lambda: _nothing_to_do(node, photographs), 1200, "every result to be committed")
             time.sleep(SETTLE_SECONDS)
             wait_until(lambda: _nothing_to_do(node, photographs), 60, "the last report")
         _everything_once(node, orthanc, camera.acknowledged)
@@ -156,13 +159,16 @@ def _torment(tmp_path: Path, *, kills: int, photographs: int, seed: int) -> None
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     assert (checked.returncode, checked.stdout.splitlines()[0]) == (0, "Files and database agree.")
     assert "Deliveries that are under way: 0" in checked.stdout
-    print(f"\n{kills} kills (seed {seed}), {photographs} photographs, {sent_under_fire} sent between kills:")
-    print("  each scored, reported and in the archive once. `facenorm check --repair` mended", end=" ")
-    print(
-        f"{repaired.stdout.count('removed:')} results and {repaired.stdout.count('recorded,')} photographs."
+    note(
+        "kills",
+        kills=kills,
+        seed=seed,
+        photographs=photographs,
+        acknowledged_between_kills=sent_under_fire,
+        last_said_before_the_kill={moment: moments.count(moment) for moment in sorted(set(moments))},
+        results_removed_by_check=repaired.stdout.count("removed:"),
+        photographs_recorded_by_check=repaired.stdout.count("recorded,"),
     )
-    for moment in sorted(set(moments)):
-        print(f"  last said before the kill: {moment}: {moments.count(moment)}")
 
 
 def _nothing_to_do(node: NodeUnderTest, photographs: int) -> bool:
@@ -188,6 +194,6 @@ def test_a_few_kills_lose_and_double_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.torture
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_sixty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     _torment(tmp_path, kills=60, photographs=80, seed=60)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import note
 from tests.integration.running_node import NodeUnderTest, running, wait_until, write_photograph
 from tests.peers import LOOPBACK, Modality, free_port, require, running_orthanc
 
@@ -109,14 +110,21 @@ def _soak(tmp_path: Path, *, senders: int, studies: int, photographs: int) -> No
         for name in ('facenorm_deliveries{state="dead"}', 'facenorm_workflows{state="error"}'):
             assert _value(node, name) == 0
         wait_until(lambda: "facenorm_chore_failures_total{" not in node.metrics(), 5, "no failed chore")
-    print(f"\n{total} photographs of {senders * studies} studies from {senders} senders at once:")
-    print(f"  received in {received:.0f} s, {total / received:.0f} a second;", end=" ")
-    print(f"{scored_meanwhile:.0f} scored meanwhile;")
-    print(f"  scored, reported, delivered and committed after {done:.0f} s, {total / done:.1f} a second")
     mib = [size >> 20 for size in watch.memory]
-    print(f"  memory {mib[0]} MiB at the start, {max(mib)} at most, {mib[-1]} at the end;", end=" ")
-    print(f"open files {watch.files[0]}, {max(watch.files)}, {watch.files[-1]};", end=" ")
-    print(f"at most {max(watch.depth)} studies and results waiting, {watch.depth[-1]} at the end")
+    note(
+        "soak",
+        senders=senders,
+        studies=senders * studies,
+        photographs=total,
+        received_seconds=round(received),
+        received_a_second=round(total / received, 1),
+        scored_meanwhile=int(scored_meanwhile),
+        committed_seconds=round(done),
+        committed_photographs_a_second=round(total / done, 1),
+        memory_mib={"start": mib[0], "most": max(mib), "end": mib[-1]},
+        open_files={"start": watch.files[0], "most": max(watch.files), "end": watch.files[-1]},
+        waiting={"most": max(watch.depth), "end": watch.depth[-1]},
+    )
     assert watch.files[-1] <= watch.files[0] + 30
     assert watch.memory[-1] < watch.memory[0] + 300_000_000
     assert watch.depth[-1] == 0
