@@ -46,7 +46,7 @@ def _receiving_process(tmp_path: Path) -> Iterator[tuple[RunningReceiver, subpro
     process = subprocess.Popen(command)
     engine = create_engine(f"sqlite:///{folder / 'facenorm.sqlite'}")
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (port_file.exists() and port_file.read_text()):
             assert process.poll() is None
             assert time.monotonic() < deadline

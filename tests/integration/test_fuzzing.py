@@ -49,7 +49,7 @@ def _victim(tmp_path: Path) -> Iterator[tuple[RunningReceiver, subprocess.Popen[
         process = subprocess.Popen(command, stderr=log, stdout=log)
     engine = create_engine(f"sqlite:///{folder / 'facenorm.sqlite'}")
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not (port_file.exists() and port_file.read_text()):
             assert process.poll() is None
             assert time.monotonic() < deadline
