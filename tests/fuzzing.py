@@ -38,7 +38,8 @@ SYNTAXES = (
 )
 # Presentation context IDs are odd: verification has 1, then a storage context for each syntax.
 _CONTEXTS = {syntax: 3 + 2 * n for n, syntax in enumerate(SYNTAXES)}
-_ANSWER_SECONDS = 20.0
+# Longer than any time limit of the receiver's: what takes so long hangs.
+_ANSWER_SECONDS = 90.0
 
 
 def association_request(calling: str = "CAMERA", called: str = "FACENORM") -> bytes:

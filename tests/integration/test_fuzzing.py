@@ -78,11 +78,14 @@ def _threads(process: subprocess.Popen[bytes]) -> int:
 def _fuzz(tmp_path: Path, *, cases: int, seed: int) -> None:
     endings: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
+    slowest: list[float] = []
 
     def one(number: int) -> None:
         attacked = case(seed, number)
         kinds[attacked.kind] += 1
+        began = time.monotonic()
         endings[attack(receiver.port, attacked)] += 1
+        slowest.append(time.monotonic() - began)
 
     with _victim(tmp_path) as (receiver, process), ThreadPoolExecutor(_CLIENTS) as clients:
         assert send(receiver, photograph()) == [0x0000]
@@ -103,6 +106,7 @@ def _fuzz(tmp_path: Path, *, cases: int, seed: int) -> None:
             cases=cases,
             seed=seed,
             seconds=round(seconds),
+            slowest_case_seconds=round(max(slowest), 1),
             endings=dict(sorted(endings.items())),
             kinds=dict(sorted(kinds.items())),
             good_photographs_between=good,
