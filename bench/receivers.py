@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -49,15 +49,24 @@ class RunningReceiver:
     @contextmanager
     def awake(self) -> Iterator[None]:
         """Let a process that `sleep` halted run within the context."""
-        self.process.send_signal(signal.SIGCONT)
+        os.killpg(self.process.pid, signal.SIGCONT)
         try:
             yield
         finally:
             self.sleep()
 
     def sleep(self) -> None:
-        """Halt the process, so that it takes no share of the machine."""
-        self.process.send_signal(signal.SIGSTOP)
+        """Halt the process and its children, so that they take no share of the machine."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def children_seconds(self) -> float:
+        """Return the seconds of processor time that its living children have had so far."""
+        ticks = 0
+        for listed in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            for child in listed.read_text().split():
+                fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])  # proc(5): utime, stime
+        return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def missing_program() -> str:
@@ -148,11 +157,12 @@ def _wait(process: Popen[bytes], log: Path, holds: object) -> None:
 
 @contextmanager
 def _continued(process: Popen[bytes]) -> Iterator[None]:
-    """At the end let a halted process go on, so that it can be stopped."""
+    """At the end let a halted process and its children go on, so that they can be stopped."""
     try:
         yield
     finally:
-        process.send_signal(signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)
 
 
 def _listens(port: int) -> bool:

@@ -3,9 +3,9 @@
 DCMTK's storescu sends the same files to every receiver, in turns, over 1 association and over 8 at once. What
 counts is the ratio to Orthanc in the same round; of several rounds the median is reported. facenorm answers
 once the file is synced and its row committed. Orthanc syncs its files, but not every commit of its index;
-storescp syncs nothing. "Busy" means that photographs are scored all the time: in the node's own process, as
-in service, or in a process beside the receiver. "storescp --ignore" keeps nothing and shows what
-the sender could do.
+storescp syncs nothing. "Busy" means that photographs are scored all the time: in the node's scoring process,
+as in service, or beside Orthanc in a process of the same low priority. "storescp --ignore" keeps nothing and
+shows what the sender could do.
 
     python -m bench.receiving [--files 16] [--rounds 3] [--generator NAME|FILE|none]
 """
@@ -54,12 +54,12 @@ _LINE = re.compile(r"^(\S+ \S+) (Sending file|Received Store Response \(Success\
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A receiver and what else runs meanwhile. `load` scores beside it."""
+    """A receiver and what else runs meanwhile: `load` scores beside it; with `scores` it does so itself."""
 
     name: str
     receiver: RunningReceiver
     load: RunningReceiver | None = None
-    halted: bool = False
+    scores: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +132,7 @@ def _cases(stack: ExitStack, folder: Path, generator: str) -> list[Case]:
         busy = stack.enter_context(running_node(folder / "busy node", generator))
         busy.sleep()
         load = stack.enter_context(scoring_process(folder / "load", generator))
-        cases += [
-            Case("facenorm, busy itself", busy, halted=True),
-            Case("facenorm, busy beside", node, load),
-            Case("Orthanc, busy beside", orthanc, load),
-        ]
+        cases += [Case("facenorm, busy", busy, scores=True), Case("Orthanc, busy", orthanc, load)]
     return cases
 
 
@@ -145,14 +141,18 @@ def _send(case: Case, paths: Sequence[Path], associations: int, folder: Path) ->
     log_config.write_text(_LOG_CONFIG)
     parts = [part for n in range(associations) if (part := paths[n::associations])]
     with (
-        case.receiver.awake() if case.halted else nullcontext(),
+        case.receiver.awake() if case.scores else nullcontext(),
         case.load.awake() if case.load else nullcontext(),
         ThreadPoolExecutor(len(parts)) as pool,
     ):
+        scored = case.receiver.children_seconds()
         began = time.perf_counter()
         commands = [storescu_command(case.receiver, part, log_config) for part in parts]
         outputs = list(pool.map(_run, commands))
         seconds = time.perf_counter() - began
+        scored = case.receiver.children_seconds() - scored
+    if case.scores and not scored:
+        raise RuntimeError("the node's scoring process does not score")
     if case.load and case.load.process.poll() is not None:
         raise RuntimeError("the process that scores beside the receivers has ended")
     latencies = [latency for output in outputs for latency in _latencies(output)]
@@ -192,7 +192,7 @@ def _figures(results: dict[tuple[int, str], list[Sent]], associations: int, name
         "p95_ms": round(float(np.percentile(latencies, 95)) * 1000, 1),
     }
     if name.startswith("facenorm"):
-        beside = results[associations, "Orthanc, busy beside" if "busy" in name else "Orthanc"]
+        beside = results[associations, "Orthanc, busy" if "busy" in name else "Orthanc"]
         ratios = [a.objects_per_second / b.objects_per_second for a, b in zip(sent, beside, strict=True)]
         figures["ratio_to_orthanc"] = round(statistics.median(ratios), 3)
     return figures

@@ -1,7 +1,7 @@
 """A whole node in a process of its own, for the bench of receiving; its own scoring is idle or always busy.
 
 The bench's settings leave no study quiet long enough to be scored. Busy: one photograph after another is
-scored all the same, in a thread of the node, where its queue scores, too.
+scored all the same, in the node's scoring process, in a thread beside the one that answers the node.
 
     python -m bench.receiving_node CONFIG SCORER      SCORER: idle, a generator's name, or weights of one
 """
@@ -12,15 +12,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.given_score import GivenScorer
-from dicom_node.commands.serve import run_node
-from dicom_node.settings import load_settings
-from dicom_node.study_steps import Scorer
 
 
-def busy_scorer(generator: str) -> Scorer:
+def busy_scorer(generator: str) -> GivenScorer:
     """Return a scorer that is never asked, while a daemon thread does nothing but score."""
     # Imported here: torch takes seconds, which the idle node need not wait for.
     from bench.scoring_load import scoring_loop
@@ -38,9 +36,13 @@ def busy_scorer(generator: str) -> Scorer:
 
 
 def main() -> None:
+    # Not above: the scoring process imports this module, too, and needs none of it.
+    from dicom_node.commands.serve import run_node
+    from dicom_node.settings import load_settings
+
     config, scorer = sys.argv[1:3]
-    settings = load_settings(Path(config))
-    sys.exit(run_node(settings, GivenScorer if scorer == "idle" else lambda: busy_scorer(scorer)))
+    factory = GivenScorer if scorer == "idle" else partial(busy_scorer, scorer)
+    sys.exit(run_node(load_settings(Path(config)), factory))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
     python -m bench.scoring_load GENERATOR READY_FILE      GENERATOR: a name of the catalog, or weights of one
 
-Only the measurement of an aligned face is repeated (normalization, features), which takes nearly all the
-time; so it runs on the test generator, too, which draws no face that could be found.
+It yields to others as the node's scoring process does. Only the measurement of an aligned face is repeated
+(normalization, features), which takes nearly all the time; so it runs on the test generator, too, which draws
+no face that could be found.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 
 import models  # noqa: F401 - sets how OpenMP waits, before torch is used
+from dicom_node.scoring_child import NICENESS
 from models.allocator import keep_freed_memory
 from models.generator import choose_device, load_generator
 from models.lpips import load_metric
@@ -63,6 +66,7 @@ def scoring_once(generator: str) -> Callable[[], None]:
 
 def main() -> None:
     generator, ready = sys.argv[1:3]
+    os.nice(NICENESS)
     loop = scoring_loop(generator)
     Path(ready).touch()
     loop()

@@ -25,17 +25,20 @@ from dicom_node.commitments import Commitments
 from dicom_node.data_folder import FolderInUseError, FolderLock
 from dicom_node.echo import Echoes
 from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping
+from dicom_node.logs import configure_logs
 from dicom_node.metrics import NodeCollector, StageSeconds
 from dicom_node.outbox import Backoff, Outbox
 from dicom_node.priors import Priors
 from dicom_node.priors_scu import PriorsScu
 from dicom_node.receiver import Receiver
+from dicom_node.scorer_loading import Scorer, ScorerUnusableError
+from dicom_node.scoring_process import ScoringError, ScoringProcess
 from dicom_node.sender import Sender
 from dicom_node.settings import Destination, Settings
 from dicom_node.status import StatusServer, build_app, reasons_of
 from dicom_node.status_page import StatusPage
 from dicom_node.study_report import StudyReporter
-from dicom_node.study_steps import Scorer, StudySteps
+from dicom_node.study_steps import StudySteps
 from dicom_node.tls import TlsError, calling_context, listening_context
 from dicom_node.trigger import Trigger
 from dicom_node.workflow import StudyQueue, system_database
@@ -83,7 +86,9 @@ class Node:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Random | None = None,
     ) -> None:
-        """Compose nothing yet. `scorer_factory` is called once, by `start`; it may take its time.
+        """Compose nothing yet. `scorer_factory` is called in the scoring process; it may take its time.
+
+        It is pickled: a function of a module, or a `partial` of one.
 
         clock: what every due time is compared with, in UTC. random: spreads the retries.
         """
@@ -98,6 +103,7 @@ class Node:
         self._chores: Chores | None = None
         self._page: StatusPage | None = None
         self._status: StatusServer | None = None
+        self._scorer: ScoringProcess | None = None
         self._core: _Core | None = None
         self._checks: Mapping[str, Callable[[], str | None]] = {}
         self._echoes: Echoes | None = None
@@ -119,8 +125,7 @@ class Node:
     def start(self) -> None:
         """Return once photographs are received, scored and sent.
 
-        Photographs are received while the weights load. Raises NodeError, and whatever the
-        scorer's factory raises; nothing runs then.
+        Photographs are received while the weights load. Raises NodeError; nothing runs then.
         """
         try:
             self._start()
@@ -175,7 +180,7 @@ class Node:
         steps = StudySteps(
             sessions=core.sessions,
             store=core.store,
-            scorer=self._scorer_factory(),
+            scorer=self._start_scorer(),
             reporter=self._reporter(core),
             clock=self._clock,
             observe=self._stages.observe,
@@ -235,7 +240,7 @@ class Node:
             "receiver": lambda: None if self._receiver else "does not listen yet",
             "database": self._database_trouble,
             "disk": self._disk_trouble,
-            "scorer": lambda: None if self._chores else "the weights are being loaded",
+            "scorer": self._scorer_trouble,
         }
         try:
             app = build_app(
@@ -267,6 +272,21 @@ class Node:
             raise NodeError(_why_not_bound("node", where.host, where.port, error)) from None
         self._stopping.callback(receiver.stop)
         return receiver
+
+    def _start_scorer(self) -> ScoringProcess:
+        scorer = self._scorer = ScoringProcess(
+            self._scorer_factory,
+            timeout_seconds=self._settings.scoring.timeout_seconds,
+            prepare_logs=partial(configure_logs, self._settings),
+        )
+        self._stopping.callback(scorer.close)
+        try:
+            scorer.start()
+        except ScorerUnusableError as error:
+            raise NodeError(str(error)) from None
+        except ScoringError as error:
+            raise NodeError(f"the scorer cannot be loaded: {error}; the log says more") from None
+        return scorer
 
     def _start_queue(self, steps: StudySteps) -> StudyQueue:
         queue = StudyQueue(
@@ -432,6 +452,11 @@ class Node:
             return "not open"
         full = self._core.store.free_bytes() < self._minimum_free_bytes
         return "less free space than data.minimum_free_megabytes: photographs are refused" if full else None
+
+    def _scorer_trouble(self) -> str | None:
+        # The chores are what is started last.
+        loaded = self._chores and self._scorer and self._scorer.is_loaded
+        return None if loaded else "the weights are not loaded"
 
     def _database_trouble(self) -> str | None:
         if self._core is None:

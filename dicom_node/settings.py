@@ -101,6 +101,8 @@ class Scoring(_Section):
     generator: Annotated[str, Field(min_length=1)] = "mobilestylegan-ffhq"
     regressor: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    # For one photograph; then the scoring process is ended and the photograph tried again.
+    timeout_seconds: Seconds = 3600.0
 
 
 class Quality(_Section):

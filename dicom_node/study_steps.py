@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import structlog
@@ -22,9 +20,10 @@ from dicom_node.finished_objects import keep, reference
 from dicom_node.kept_pictures import KIND as PICTURES
 from dicom_node.kept_pictures import packed
 from dicom_node.photograph_header import read_header
+from dicom_node.scorer_loading import Scorer
 from dicom_node.study_report import StudyReporter
 from pipeline.encounter_score import scoring_id
-from pipeline.result import Provenance, Rejection, Scored
+from pipeline.result import Scored
 from reports.normalized_photograph import build_normalized_in_place, build_normalized_photograph
 from reports.options import ResultObject
 from storage.artefacts import (
@@ -42,19 +41,6 @@ from storage.tables import Artefact, Encounter, Patient
 
 _Build = Callable[..., FileDataset]
 _log = structlog.get_logger(__name__)
-
-
-class Scorer(Protocol):
-    """Photograph in, score or rejection out."""
-
-    @property
-    def provenance(self) -> Provenance:
-        """What decides a score besides the pixels; the same for every photograph."""
-        ...
-
-    def score_file(self, path: Path, /) -> Scored | Rejection:
-        """Score a DICOM file; a photograph that cannot be scored is a `Rejection`, never an exception."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

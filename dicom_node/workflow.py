@@ -71,6 +71,7 @@ class StudyQueue:
         self._starts = starts
         self._at_rest = threading.Event()
         self._at_rest.set()
+        self._stopped = False
         self._workflow: Callable[[Sequence[str]], None] | None = None
 
     def start(self) -> None:
@@ -111,6 +112,7 @@ class StudyQueue:
         A step that still runs is lost with the process and run again at the next start.
         """
         DBOS.destroy(workflow_completion_timeout_sec=seconds, destroy_registry=True)
+        self._stopped = True
         return self._at_rest.is_set()
 
     def submit(self, workflow_id: str, study: OpenStudy) -> None:
@@ -164,7 +166,9 @@ class StudyQueue:
             yield
         except Exception as error:
             kind = type(error).__name__
-            _log.error("step failed", step=step, error=kind, where=innermost(error.__traceback__))
+            # What is cut off by our own stop is no failure: the next start runs it again.
+            if not self._stopped:
+                _log.error("step failed", step=step, error=kind, where=innermost(error.__traceback__))
             raise StepFailed(kind) from None
         finally:
             self._at_rest.set()

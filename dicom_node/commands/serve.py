@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -15,8 +16,8 @@ import typer
 
 from dicom_node.logs import configure_logs, watch_threads
 from dicom_node.node import Node, NodeError
+from dicom_node.scorer_loading import Scorer, load_scorer
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.study_steps import Scorer
 
 
 def serve(
@@ -30,7 +31,8 @@ def serve(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    raise typer.Exit(run_node(settings, lambda: load_scorer(settings), reread=lambda: load_settings(config)))
+    factory = partial(load_scorer, settings.scoring, settings.quality.thresholds())
+    raise typer.Exit(run_node(settings, factory, reread=lambda: load_settings(config)))
 
 
 def run_node(
@@ -39,7 +41,10 @@ def run_node(
     *,
     reread: Callable[[], Settings] = lambda: load_settings(None),
 ) -> int:
-    """Run a node until SIGTERM or SIGINT; return the exit status. To be called from the main thread."""
+    """Run a node until SIGTERM or SIGINT; return the exit status. To be called from the main thread.
+
+    scorer_factory: see `Node`.
+    """
     configure_logs(settings)
     watch_threads()
     asked, asked_to_stop, asked_to_reload = threading.Event(), threading.Event(), threading.Event()
@@ -76,34 +81,6 @@ def run_node(
         sys.stderr.flush()
         os._exit(0)
     return 0
-
-
-def load_scorer(settings: Settings) -> Scorer:
-    """Load the weights and compose the scorer; takes seconds.
-
-    Raises:
-        NodeError: weights are missing or do not fit, or the device cannot be used; the text says what to do.
-
-    """
-    # Imported here, because torch takes seconds and no other command that needs settings wants it.
-    from models.cache import WeightsMissingError
-    from models.generator_card import GeneratorError
-    from models.regressor import RegressorError
-    from pipeline.profile import ProfileError
-    from pipeline.scoring import build_scorer
-
-    scoring = settings.scoring
-    try:
-        return build_scorer(
-            scoring.generator,
-            scoring.profile,
-            scoring.device,
-            scoring.regressor,
-            scoring.seed,
-            quality=settings.quality.thresholds(),
-        )
-    except (WeightsMissingError, GeneratorError, RegressorError, ProfileError) as error:
-        raise NodeError(str(error)) from None
 
 
 def _reload(node: Node, reread: Callable[[], Settings]) -> None:

@@ -184,6 +184,30 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait(timeout=10)
 
 
+def children(process: subprocess.Popen[bytes]) -> dict[int, str]:
+    """Return the ids and command lines of the processes that the node has started."""
+    found = {}
+    for listed in Path(f"/proc/{process.pid}/task").glob("*/children"):
+        for number in listed.read_text().split():
+            command = Path(f"/proc/{number}/cmdline").read_bytes().replace(b"\0", b" ")
+            found[int(number)] = command.decode()
+    return found
+
+
+def scoring_child(process: subprocess.Popen[bytes]) -> int:
+    """Return the id of the node's scoring process."""
+    (pid,) = (pid for pid, command in children(process).items() if "spawn_main" in command)
+    return pid
+
+
+def is_gone(pid: int) -> bool:
+    """Whether no such process runs; one that only waits to be reaped does not."""
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def wait_until(condition: object, seconds: float, what: str) -> None:
     """Return once `condition()` holds; fail the test after `seconds`."""
     assert callable(condition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -22,8 +23,11 @@ from tests.integration.running_node import (
     PATIENT_NAME,
     STUDY,
     NodeUnderTest,
+    children,
+    is_gone,
     kill,
     running,
+    scoring_child,
     uids_of,
     wait_until,
     write_photograph,
@@ -138,7 +142,10 @@ def test_killed_in_mid_scoring_it_resumes_and_repeats_no_finished_step(
     with running(node, seconds=1.0) as process:
         node.send(*photographs)
         wait_until(lambda: len(executions(node.scorer_log, "begin")) == 2, 30, "the second scoring")
+        left = children(process)
         kill(process)
+        wait_until(lambda: all(is_gone(pid) for pid in left), 5, "every process of the node to end")
+    assert len(left) >= 1
     finished = executions(node.scorer_log, "end")
     assert len(finished) == 1
     with running(node, seconds=0.1):
@@ -149,6 +156,25 @@ def test_killed_in_mid_scoring_it_resumes_and_repeats_no_finished_step(
     assert begun.count(finished[0]) == 1
     assert sorted(executions(node.scorer_log, "end")) == sorted(uids_of(photographs))
     assert len(begun) == 4  # the killed step twice, the others once
+
+
+def test_a_scoring_process_that_is_killed_is_replaced_and_its_photograph_scored_once(
+    node: NodeUnderTest, orthanc: OrthancPeer
+) -> None:
+    photographs = _photographs(node, 2)
+    with running(node, seconds=1.0) as process:
+        node.send(*photographs)
+        wait_until(lambda: len(executions(node.scorer_log, "begin")) == 2, 30, "the second scoring")
+        killed = scoring_child(process)
+        os.kill(killed, signal.SIGKILL)
+        orthanc.wait_for_instances(3, timeout=30)
+        time.sleep(SETTLE_SECONDS)
+        assert scoring_child(process) != killed
+        assert node.health().status_code == 200
+    _one_of_each(orthanc, photographs)
+    assert executions(node.scorer_log, "end") == uids_of(photographs)
+    assert "scoring process ended" in node.output
+    assert "error=SIGKILL" in node.output
 
 
 def test_killed_in_mid_delivery_the_archive_ends_up_with_one_of_each(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
-from dicom_node.commands.serve import load_scorer
 from dicom_node.node import Node, NodeError
+from dicom_node.scorer_loading import ScorerUnusableError, load_scorer
 from dicom_node.settings import Data, Scoring, Settings, Status
 from dicom_node.settings import Node as NodeSettings
 from tests.peers import LOOPBACK, run_tool
 from tests.small_scorer import SmallScorer
 from tests.tiny import TINY_GENERATOR
+from tests.told_scorer import ToldScorer
 
 
 def _settings(folder: Path) -> Settings:
@@ -22,7 +24,7 @@ def _settings(folder: Path) -> Settings:
 
 def test_nodes_start_and_stop_one_after_the_other(tmp_path: Path) -> None:
     for _ in range(2):
-        node = Node(_settings(tmp_path), scorer_factory=lambda: SmallScorer(tmp_path / "log"))
+        node = Node(_settings(tmp_path), scorer_factory=partial(SmallScorer, tmp_path / "log"))
         node.start()
         health = httpx.get(f"http://{LOOPBACK}:{node.status_port}/health", timeout=5, trust_env=False)
         refused = run_tool("echoscu", "-aec", "FACENORM", LOOPBACK, str(node.port), check=False)
@@ -40,18 +42,16 @@ def test_nodes_start_and_stop_one_after_the_other(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_no_scorer_can_be_made_of_are_named(scoring: Scoring, message: str) -> None:
-    with pytest.raises(NodeError, match=message):
-        load_scorer(Settings(scoring=scoring))
+    with pytest.raises(ScorerUnusableError, match=message):
+        load_scorer(scoring)
 
 
 def test_a_scorer_that_cannot_be_made_leaves_nothing_running(tmp_path: Path) -> None:
-    def fail() -> SmallScorer:
-        raise NodeError("the weights are missing")
-
-    with pytest.raises(NodeError, match="weights"):
+    fail = partial(ToldScorer, tmp_path / "born", "the weights are missing")
+    with pytest.raises(NodeError, match="the weights are missing"):
         Node(_settings(tmp_path), scorer_factory=fail).start()
     # The folder's lock is free again.
-    node = Node(_settings(tmp_path), scorer_factory=lambda: SmallScorer(tmp_path / "log"))
+    node = Node(_settings(tmp_path), scorer_factory=partial(SmallScorer, tmp_path / "log"))
     node.start()
     with pytest.raises(NodeError, match="another node"):
         Node(_settings(tmp_path), scorer_factory=fail).start()

@@ -1,0 +1,127 @@
+"""What runs in the scoring process: one photograph's path in, its result out, until the node is gone.
+
+Nothing else crosses: the child opens no database, writes no file and talks to no peer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import resource
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from types import MappingProxyType
+
+import structlog
+
+from dicom_node.logs import innermost
+from dicom_node.scorer_loading import Scorer, ScorerUnusableError
+from pipeline.result import Provenance
+
+_log = structlog.get_logger(__name__)
+
+# Receiving, sending and the archive on the same machine come first.
+NICENESS = 10
+# Out of memory, the kernel shall end the child, which is started again, rather than the node.
+_OOM_SCORE = "500"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The weights are loaded."""
+
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """No scorer can be made of the settings; `text` says what to do."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The scorer raised: the class of the error, whose text may quote a dataset and stays here."""
+
+    error: str
+
+
+def _frozen(mapping: dict[object, object]) -> MappingProxyType[object, object]:
+    return MappingProxyType(mapping)
+
+
+def _by_its_content(mapping: MappingProxyType[object, object]) -> tuple[Callable[..., object], tuple[object]]:
+    return _frozen, (dict(mapping),)
+
+
+# The frozen mappings of a result, which pickle does not know.
+ForkingPickler.register(MappingProxyType, _by_its_content)
+
+
+def score_for_the_node(
+    connection: Connection, factory: Callable[[], Scorer], prepare_logs: Callable[[], None]
+) -> None:
+    """Make the scorer, send `Ready`, then answer every path with its result; the main function of the child.
+
+    Ends when the node closes the connection, and after a failure: what a library was left in
+    by an error that nobody expected, a CUDA context for one, is not used again.
+    """
+    _end_with_the_node()
+    _stand_back()
+    prepare_logs()
+    try:
+        scorer = factory()
+    except ScorerUnusableError as error:
+        connection.send(Unusable(str(error)))
+        return
+    except Exception as error:
+        connection.send(_failure("loading failed", error))
+        return
+    connection.send(Ready(scorer.provenance))
+    with suppress(EOFError):
+        while True:
+            path: Path = connection.recv()
+            try:
+                result = scorer.score_file(path)
+            except Exception as error:
+                connection.send(_failure("scoring failed", error))
+                return
+            connection.send(result)
+
+
+def _failure(event: str, error: Exception) -> Failed:
+    kind = type(error).__name__
+    _log.error(event, error=kind, where=innermost(error.__traceback__))
+    return Failed(kind)
+
+
+def _end_with_the_node() -> None:
+    """Have the kernel kill this process when the node's ends, however it ends.
+
+    The node's end of a pipe closes with it, and the kernel signals that. A thread that waited for the same
+    would not come to its turn while native code holds the interpreter's lock.
+    """
+    node = multiprocessing.parent_process()
+    if node is None:
+        raise RuntimeError("the scoring process must be a child of the node")
+    fcntl.fcntl(node.sentinel, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(node.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+    flags = fcntl.fcntl(node.sentinel, fcntl.F_GETFL)
+    fcntl.fcntl(node.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if wait([node.sentinel], timeout=0):
+        os._exit(1)  # it ended before the signal was arranged
+
+
+def _stand_back() -> None:
+    os.nice(NICENESS)
+    # A crash must not leave a photograph in a core file.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
