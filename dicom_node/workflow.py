@@ -23,11 +23,13 @@ from storage.studies import OpenStudy
 _log = structlog.get_logger(__name__)
 
 _APPLICATION = "facenorm"
-_QUEUE = "scoring"
-_WORKFLOW = "score_study"
-# Names the order of the steps: raise it whenever `score_study` changes, so that no workflow is
+_QUEUE, _REPORTS = "scoring", "reports"
+_WORKFLOW, _REPORT_WORKFLOW = "score_study", "report_study"
+# Makes the id of a study's second workflow from that of its first.
+_REPORT = ":report"
+# Names the order of the steps: raise it whenever a workflow changes, so that no workflow is
 # resumed by code that would take its finished steps for others.
-_STEPS_REVISION = "1"
+_STEPS_REVISION = "2"
 # One node, one executor: what a killed process left pending must look like ours after the restart.
 _EXECUTOR = "node"
 
@@ -40,9 +42,10 @@ class StepFailed(Exception):  # noqa: N818 - it is stored and shown under this n
 
 
 class StudyQueue:
-    """One study at a time: a step per photograph, then the step that writes the report.
+    """One study at a time: a step per photograph; then the report, while the next study is scored.
 
-    DBOS is one per process, so only one queue may be started at a time.
+    The report is a workflow of its own, which the first one enqueues as its last act. DBOS is one per
+    process, so only one queue may be started at a time.
     """
 
     def __init__(
@@ -69,8 +72,8 @@ class StudyQueue:
         self._attempts = attempts
         self._retry_seconds = retry_seconds
         self._starts = starts
-        self._at_rest = threading.Event()
-        self._at_rest.set()
+        self._counting = threading.Lock()
+        self._running = 0
         self._stopped = False
         self._workflow: Callable[[Sequence[str]], None] | None = None
 
@@ -94,16 +97,17 @@ class StudyQueue:
         )
         self._workflow = self._declare()
         DBOS.launch()
-        DBOS.register_queue(
-            _QUEUE, global_concurrency=1, polling_interval_sec=0.5, on_conflict="always_update"
-        )
+        for queue in (_QUEUE, _REPORTS):
+            DBOS.register_queue(
+                queue, global_concurrency=1, polling_interval_sec=0.5, on_conflict="always_update"
+            )
         stranded = [
             status.workflow_id
             for status in DBOS.list_workflows(status=list(UNFINISHED), load_input=False, load_output=False)
             if status.app_version != self._version
         ]
         if stranded:
-            DBOS.delete_workflows(stranded)
+            DBOS.delete_workflows(_whole(stranded))
             _log.info("workflows of another setup start anew", count=len(stranded))
 
     def stop(self, *, seconds: int) -> bool:
@@ -113,7 +117,7 @@ class StudyQueue:
         """
         DBOS.destroy(workflow_completion_timeout_sec=seconds, destroy_registry=True)
         self._stopped = True
-        return self._at_rest.is_set()
+        return self._running == 0
 
     def submit(self, workflow_id: str, study: OpenStudy) -> None:
         """Enqueue the study's workflow unless one with this id exists."""
@@ -150,18 +154,24 @@ class StudyQueue:
 
         score_step, report_step = step(score_photograph), step(report_study)
 
+        @DBOS.workflow(name=_REPORT_WORKFLOW, max_recovery_attempts=self._starts - 1)
+        def report_workflow(photographs: Sequence[str]) -> None:
+            report_step(photographs)
+
         @DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=self._starts - 1)
         def score_study(photographs: Sequence[str]) -> None:
             for photograph in photographs:
                 score_step(photograph)
-            report_step(photographs)
+            with SetWorkflowID(f"{DBOS.workflow_id}{_REPORT}"):
+                DBOS.enqueue_workflow(_REPORTS, report_workflow, photographs)
 
         return score_study
 
     @contextmanager
     def _guarded(self, step: str) -> Iterator[None]:
         """Turn what a step raises into a `StepFailed`, since DBOS stores the error and its text."""
-        self._at_rest.clear()
+        with self._counting:
+            self._running += 1
         try:
             yield
         except Exception as error:
@@ -171,7 +181,8 @@ class StudyQueue:
                 _log.error("step failed", step=step, error=kind, where=innermost(error.__traceback__))
             raise StepFailed(kind) from None
         finally:
-            self._at_rest.set()
+            with self._counting:
+                self._running -= 1
 
 
 def workflow_states(system_database: Path) -> list[tuple[str, str]]:
@@ -185,7 +196,7 @@ def workflow_states(system_database: Path) -> list[tuple[str, str]]:
 
 
 def forget_failed_workflows(system_database: Path) -> list[str]:
-    """Delete the failed workflows, from outside the node, and return their ids.
+    """Delete the failed workflows, from outside the node, and return the ids of their studies' first ones.
 
     The running node's next sweep submits their studies anew; photographs that were scored stay so.
     """
@@ -194,8 +205,8 @@ def forget_failed_workflows(system_database: Path) -> list[str]:
         failed = client.list_workflows(status=list(FAILED), load_input=False, load_output=False)
         identifiers = [status.workflow_id for status in failed]
         if identifiers:
-            client.delete_workflows(identifiers)
-        return identifiers
+            client.delete_workflows(_whole(identifiers))
+        return [identifier.removesuffix(_REPORT) for identifier in identifiers]
     finally:
         client.destroy()
 
@@ -210,6 +221,11 @@ def forget_studies(system_database: Path, studies: Sequence[str]) -> None:
                 client.delete_workflows([status.workflow_id for status in found])
     finally:
         client.destroy()
+
+
+def _whole(identifiers: Sequence[str]) -> list[str]:
+    """Return the ids and, for reports, those of the workflows before: a study starts anew as a whole."""
+    return sorted({*identifiers, *(identifier.removesuffix(_REPORT) for identifier in identifiers)})
 
 
 def system_database(data_folder: Path) -> Path:

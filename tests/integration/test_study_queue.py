@@ -78,6 +78,42 @@ def test_one_study_at_a_time(tmp_path: Path) -> None:
     assert most == 1
 
 
+def test_a_report_is_written_while_the_next_study_is_scored(tmp_path: Path) -> None:
+    second_begun = threading.Event()
+    beside: list[bool] = []
+
+    def score(uid: str) -> None:
+        if uid == "2.3":
+            second_begun.set()
+
+    def report(_: Sequence[str]) -> None:
+        beside.append(second_begun.wait(10))
+
+    with _queue(tmp_path, score, report) as queue:
+        queue.submit("w1", STUDY)
+        queue.submit("w2", OpenStudy("2.2", ("2.3",)))
+        wait_until(lambda: len(beside) == 2, 20, "both reports")
+    assert beside == [True, True]
+
+
+def test_a_report_that_keeps_failing_starts_its_study_anew(tmp_path: Path) -> None:
+    reports: list[Sequence[str]] = []
+
+    def fail_at_first(uids: Sequence[str]) -> None:
+        reports.append(uids)
+        if len(reports) <= 3:
+            raise OSError("the disk is away")
+
+    with _queue(tmp_path, lambda _: None, fail_at_first) as queue:
+        queue.submit("w", STUDY)
+        wait_until(lambda: queue.depth()["ERROR"], 20, "the failure")
+        assert workflow_states(system_database(tmp_path)) == [("w:report", "ERROR")]
+        assert forget_failed_workflows(system_database(tmp_path)) == ["w"]
+        assert queue.known(["w"]) == set()
+        queue.submit("w", STUDY)
+        wait_until(lambda: len(reports) == 4, 20, "the report")
+
+
 def test_a_step_that_fails_for_a_while_is_tried_again(tmp_path: Path) -> None:
     calls: list[str] = []
     reports: list[Sequence[str]] = []
@@ -149,10 +185,10 @@ def _everything_stored(path: Path) -> bytes:
 
 def test_what_another_setup_left_is_dropped_for_the_sweep_to_submit_anew(tmp_path: Path) -> None:
     release = threading.Event()
-    begun: list[str] = []
+    begun: list[object] = []
 
-    def hang(uid: str) -> None:
-        begun.append(uid)
+    def hang(step: object) -> None:
+        begun.append(step)
         release.wait(30)
 
     try:
@@ -161,7 +197,12 @@ def test_what_another_setup_left_is_dropped_for_the_sweep_to_submit_anew(tmp_pat
             queue.submit("waiting", STUDY)
             wait_until(lambda: begun, 20, "the first step")
             assert queue.stop(seconds=1) is False
-        with _queue(tmp_path, begun.append, setup="cd" * 32) as queue:
+        with _queue(tmp_path, begun.append, hang, setup="cd" * 32) as queue:
             assert queue.known(["running", "waiting"]) == set()
+            queue.submit("reporting", STUDY)
+            wait_until(lambda: list(STUDY.photographs) in begun, 20, "the report's step")
+            assert queue.stop(seconds=1) is False
+        with _queue(tmp_path, begun.append) as queue:
+            assert queue.known(["reporting"]) == set()
     finally:
         release.set()
