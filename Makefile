@@ -39,8 +39,8 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: check weights peers
-	$(SAY) "Tests"
-	$(BIN)/python -m pytest -m "not torture"
+	$(SAY) "Tests, in two processes"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 2 --dist worksteal
 
 bench: weights peers
 	$(SAY) "Scoring speed, receiving, memory and growth: 5 to 10 minutes on 2 idle cores"

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import structlog
 from pydicom import uid
 from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.admission import admitted_as
@@ -253,6 +253,8 @@ def _limits(settings: Settings) -> Limits:
 
 def _application_entity(settings: Settings) -> Any:  # noqa: ANN401 -- pynetdicom is untyped
     node = settings.node
+    # Or every PDU is put into words for a log that is off.
+    _config.LOG_HANDLER_LEVEL = "none"
     ae = AE(ae_title=node.ae_title)
     ae.require_called_aet = True
     ae.maximum_pdu_size = MAXIMUM_PDU_LENGTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -67,6 +68,10 @@ def run_node(
     except NodeError as error:
         typer.echo(f"facenorm serve: {error}", err=True)
         return 1
+    # pynetdicom has Python look through all objects after every sixtieth association or half minute: not
+    # again through those of the libraries, which takes 0.1 s and more of the interpreter's lock.
+    gc.collect()
+    gc.freeze()
     _announce(settings, node)
     while not asked_to_stop.is_set():
         asked.wait()
