@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import httpx
@@ -63,6 +64,17 @@ ORTHANC_PLUGINS = (
 )
 
 
+def _own_ports() -> Iterator[int]:
+    """Yield in random order the ports of this process: pytest-xdist runs several at once."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = range(20_000 + worker, 32_000, workers)
+    yield from SystemRandom().sample(ports, len(ports))
+
+
+_ports = _own_ports()
+
+
 def require(binary: str) -> str:
     """Return the path of `binary`; without it skip, or fail under FACENORM_REQUIRE_PEERS=1."""
     path = shutil.which(binary) or shutil.which(binary, path="/usr/sbin:/usr/local/sbin")
@@ -93,10 +105,18 @@ def run_tool(
 
 
 def free_port() -> int:
-    """Return a TCP port that was free on loopback a moment ago."""
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        return int(listener.getsockname()[1])
+    """Return a TCP port that was free on loopback a moment ago; no other test or test process gets it.
+
+    It lies below those that the system gives to whoever connects, or asks for any port.
+    """
+    for port in _ports:
+        with socket.socket() as listener:
+            try:
+                listener.bind((LOOPBACK, port))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError("no port is free")
 
 
 @dataclass(frozen=True, slots=True)
