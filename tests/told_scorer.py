@@ -28,7 +28,7 @@ class ToldScorer:
         if self.unusable == "raise":
             raise ValueError(SECRET)
         if self.unusable == "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
+            signal.raise_signal(signal.SIGSEGV)
         if self.unusable:
             raise ScorerUnusableError(self.unusable)
         with self.born.open("a") as file:
@@ -43,7 +43,7 @@ class ToldScorer:
     def score_file(self, path: Path) -> Scored | Rejection:
         match path.name:
             case "crash":
-                os.kill(os.getpid(), signal.SIGSEGV)  # as a decoder written in C would
+                signal.raise_signal(signal.SIGSEGV)  # as a decoder written in C would
             case "raise":
                 raise ValueError(SECRET)
             case "sleep":
