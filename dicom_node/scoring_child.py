@@ -74,7 +74,7 @@ def score_for_the_node(
     by an error that nobody expected, a CUDA context for one, is not used again.
     """
     _end_with_the_node()
-    _stand_back()
+    _prepare_for_the_worst()
     prepare_logs()
     try:
         scorer = factory()
@@ -84,6 +84,7 @@ def score_for_the_node(
     except Exception as error:
         connection.send(_failure("loading failed", error))
         return
+    _stand_back()
     connection.send(Ready(scorer.provenance))
     with suppress(EOFError):
         while True:
@@ -120,7 +121,13 @@ def _end_with_the_node() -> None:
 
 
 def _stand_back() -> None:
-    os.nice(NICENESS)
+    """Lower the priority, once the weights are loaded: a node on a busy machine shall be ready soon."""
+    niceness = os.nice(0) + NICENESS
+    for thread in Path("/proc/self/task").iterdir():  # a priority is a thread's; new ones inherit it
+        os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
+
+
+def _prepare_for_the_worst() -> None:
     # A crash must not leave a photograph in a core file.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
