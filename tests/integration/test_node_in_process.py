@@ -12,6 +12,7 @@ from dicom_node.node import Node, NodeError
 from dicom_node.scorer_loading import ScorerUnusableError, load_scorer
 from dicom_node.settings import Data, Scoring, Settings, Status
 from dicom_node.settings import Node as NodeSettings
+from pipeline.quality_thresholds import QualityThresholds
 from tests.peers import LOOPBACK, run_tool
 from tests.small_scorer import SmallScorer
 from tests.tiny import TINY_GENERATOR
@@ -43,7 +44,7 @@ def test_nodes_start_and_stop_one_after_the_other(tmp_path: Path) -> None:
 )
 def test_settings_that_no_scorer_can_be_made_of_are_named(scoring: Scoring, message: str) -> None:
     with pytest.raises(ScorerUnusableError, match=message):
-        load_scorer(scoring)
+        load_scorer(scoring, QualityThresholds())
 
 
 def test_a_scorer_that_cannot_be_made_leaves_nothing_running(tmp_path: Path) -> None:
