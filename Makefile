@@ -6,7 +6,7 @@ PIP_ARGS ?=
 STAMP := $(VENV)/.installed
 SAY := @printf '\n==> %s\n'
 
-.PHONY: demo test check bench torture weights peers clean
+.PHONY: demo test check bench evaluate torture weights peers clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -41,6 +41,15 @@ check: $(STAMP)
 test: check weights peers
 	$(SAY) "Tests, in two processes"
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 2 --dist worksteal
+
+# Where photographs of people lie; without them only generated faces are measured.
+PHOTOS ?=
+
+evaluate: weights
+	$(SAY) "Measuring what is not measured yet: hours without a GPU; it may be interrupted"
+	$(BIN)/python -m bench.measure_cases --generated 400 $(if $(PHOTOS),--photos $(PHOTOS))
+	$(BIN)/python -m bench.evaluate $(if $(PHOTOS),--photos $(PHOTOS)) \
+		--document docs/validation.md --record bench/results/validation.json
 
 bench: weights peers
 	$(SAY) "Scoring speed, receiving, memory and growth: 5 to 10 minutes on 2 idle cores"
