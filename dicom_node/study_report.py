@@ -184,9 +184,14 @@ class StudyReporter:
             path = one.scoring.pictures_path
             if not isinstance(one.result, Score) or path is None or _shows(one.last_comparison, study):
                 continue
+            try:
+                panels = unpacked(self.store.read(path))
+            except OSError as error:  # the report can do without; a restored backup may lack them
+                _log.warning("kept pictures not read", error=type(error).__name__)
+                continue
             image = build_comparison_image(
                 self._header(study, one.photograph),
-                unpacked(self.store.read(path)),
+                panels,
                 one.result,
                 course.encounter,
                 course.history,

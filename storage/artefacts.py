@@ -18,7 +18,6 @@ COMPARISON = "comparison"
 TREND = "trend"
 PATIENT_PDF = "patient_pdf"
 STRUCTURED_REPORT = "structured_report"
-ALL_KINDS = (NORMALIZED_PHOTOGRAPH, NORMALIZED_IN_PLACE, COMPARISON, TREND, PATIENT_PDF, STRUCTURED_REPORT)
 
 
 @dataclass(frozen=True, slots=True)

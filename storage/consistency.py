@@ -50,7 +50,9 @@ def inspect_store(session: Session, store: InstanceStore) -> Iterator[Finding]:
 
     Every file is read once. Raises OSError where the folder itself cannot be read.
     """
-    known = set()
+    # Pictures are kept for later comparisons; a report can do without them.
+    pictures = select(Scoring.pictures_path).where(Scoring.pictures_path.is_not(None))
+    known = {path for path in session.scalars(pictures) if path}
     for finding, path in _rows(session, store):
         known.add(path)
         if finding is not None:

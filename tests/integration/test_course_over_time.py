@@ -22,6 +22,7 @@ from storage.artefacts import (
     STRUCTURED_REPORT,
     TREND,
 )
+from storage.consistency import inspect_store
 from storage.deliveries import DELIVERED
 from storage.intake import OtherPatientError, Outcome
 from storage.retention import purge_photographs, purge_results
@@ -209,6 +210,19 @@ def test_every_report_can_be_read_back(archive: SmallArchive) -> None:
     archive.settle()
     (report,) = archive.objects(STRUCTURED_REPORT)
     assert [one.reason is None for one in read_scores(report)] == [True, False]
+
+
+def test_every_file_has_its_row_and_lost_pictures_cost_the_comparison_alone(archive: SmallArchive) -> None:
+    archive.receive(photograph(1))
+    archive.settle()
+    with archive.sessions() as session:
+        assert list(inspect_store(session, archive.store)) == []
+    for path in (archive.folder / "data" / "pictures").rglob("*.dcm"):
+        path.unlink()
+    archive.receive(photograph(1, 2))
+    archive.settle()
+    assert kinds(archive)[STRUCTURED_REPORT] == 2
+    assert kinds(archive)[COMPARISON] == 2  # the first one's is not made anew
 
 
 def test_retention_takes_the_kept_pictures_too_and_later_encounters_still_tell_the_change(
