@@ -147,7 +147,7 @@ def keep(
     """Write the row; a face that was not found has no features."""
     row: dict[str, object] = {**case.as_dict(), "severity": picture.severity, "changed": picture.regions}
     if found is not None and picture.face is not None:
-        baseline = None if generator.anomaly_network else RegionBaseline.of_card(generator.card)
+        baseline = RegionBaseline.of_card(generator.card)
         row["features"] = averaged_features(found)
         row["candidates"] = [
             {**a.as_dict(), **b, **c}

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.local_features import smoothed
 
@@ -21,16 +20,3 @@ def anomaly_map(perceptual: Tensor, mask: Tensor) -> NDArray[np.float32]:
     mean = smoothed(perceptual.mean(0, keepdim=True))[0, 0]
     inside = mask[0, 0] > 0.5
     return np.asarray(torch.where(inside, mean, torch.zeros_like(mean)).cpu().numpy(), dtype=np.float32)
-
-
-def judged_map(where: Tensor, mask: Tensor) -> NDArray[np.float32]:
-    """Return the map that an anomaly network gives, as `anomaly_map` does: the anomaly's local LPIPS.
-
-    where: the network's maps against each of K normalized pictures, (K, 1, 32, 32), roots of local LPIPS.
-    """
-    local = where.mean(0, keepdim=True).square()
-    wide = functional.interpolate(local, tuple(mask.shape[-2:]), mode="bilinear")[0, 0]
-    # Zero is kept for what is off the mask; the network's answer inside is above it.
-    inside = mask[0, 0] > 0.5
-    found = torch.where(inside, wide.clamp(min=1e-8), torch.zeros_like(wide))
-    return np.asarray(found.cpu().numpy(), dtype=np.float32)

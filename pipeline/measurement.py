@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.generator import Generator
 from models.lpips import Lpips
-from pipeline.anomaly_map import anomaly_map, judged_map
+from pipeline.anomaly_map import anomaly_map
 from pipeline.descent import Progress
 from pipeline.drawn_face import drawn_face
 from pipeline.face import FaceFinder
@@ -114,16 +114,15 @@ class FaceMeasurer:
             features += extractor.compare(x_norm, latents.w_raw, w_norm)
             whole, fine = extractor.maps(x_norm)
             located = extractor.locate(x_norm, whole)
-            if generator.anomaly_network is None:
-                maps.append(fine)
-            else:
+            maps.append(fine)
+            if generator.anomaly_network is not None:
                 answer = extractor.judged(generator.anomaly_network.network, x_norm)
                 learned = learned_features(answer, extractor.cells)
                 located = [{**a, **b} for a, b in zip(located, learned, strict=True)]
-                maps.append(answer.map)
             local += located
             further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
         nearest = int(np.argmin([f.d_xperc for f in features]))
         best = to_picture(generator.network.synthesis(latents.w_norm[nearest, None])[0])
-        shown = anomaly_map if generator.anomaly_network is None else judged_map
-        return Measurement(features, local, further, best, shown(torch.cat(maps), extractor.mask), latents)
+        return Measurement(
+            features, local, further, best, anomaly_map(torch.cat(maps), extractor.mask), latents
+        )

@@ -89,8 +89,7 @@ class PhotographScorer:
         self.measurer = FaceMeasurer(generator, metric, faces, profile, seed, similarity_metric, engine)
         self._regressor = regressor
         self._quality = QualityGate(quality or QualityThresholds())
-        # The network's map holds what is anomalous; a plain distance has to be held against the usual.
-        self._region_baseline = None if generator.anomaly_network else RegionBaseline.of_card(generator.card)
+        self._region_baseline = RegionBaseline.of_card(generator.card)
         self.provenance = Provenance(
             generator=generator.name,
             generator_sha256=generator.sha256,
@@ -107,7 +106,7 @@ class PhotographScorer:
                 **profile.as_dict(),
                 "regressor_profile": regressor.profile,
                 **_covariance_setting(generator, regressor),
-                **_anomaly_network_setting(generator),
+                **_anomaly_network_setting(generator, regressor),
                 **_repeatability_setting(regressor),
                 **({"similarity_sha256": similarity_metric.sha256} if similarity_metric else {}),
                 **({"precision": engine.precision} if engine and engine.precision != "float32" else {}),
@@ -259,9 +258,9 @@ def _covariance_setting(generator: Generator, regressor: Regressor) -> dict[str,
     return {"covariance_sha256": generator.covariance.sha256}
 
 
-def _anomaly_network_setting(generator: Generator) -> dict[str, str]:
-    """Name the anomaly network: the map and the regions come from it even where the score does not."""
-    if generator.anomaly_network is None:
+def _anomaly_network_setting(generator: Generator, regressor: Regressor) -> dict[str, str]:
+    """Name the anomaly network where the score depends on it."""
+    if generator.anomaly_network is None or not set(regressor.features) & set(LEARNED_FEATURES):
         return {}
     return {"anomaly_network_sha256": generator.anomaly_network.sha256}
 

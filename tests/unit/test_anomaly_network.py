@@ -12,7 +12,6 @@ from models.anomaly_network import (
     AnomalyNetworkError,
     load_anomaly_network,
 )
-from pipeline.anomaly_map import judged_map
 from pipeline.learned_features import LEARNED_FEATURES, learned_features
 
 _TAPS = ((64, 63), (192, 31), (384, 15), (256, 15), (256, 15))
@@ -99,12 +98,3 @@ def test_learned_features_are_figures_of_the_map() -> None:
     assert features["n_peak"] == pytest.approx(0.8)
     assert features["n_size"] == pytest.approx(0.8 / ANSWER_SIDE)
     assert features["n_asymmetry"] == pytest.approx(2 * 0.8 / ANSWER_SIDE**2)
-
-
-def test_map_of_a_face_is_the_mean_answer_squared_inside_the_mask() -> None:
-    where = torch.full((2, 1, ANSWER_SIDE, ANSWER_SIDE), 0.2)
-    where[1] = 0.4
-    found = judged_map(where, disc())
-    assert found.shape == (256, 256)
-    assert found[128, 128] == pytest.approx(0.09)
-    assert found[0, 0] == 0
