@@ -39,7 +39,7 @@ def descend(
 ) -> Found:
     """Run Adam on every row of `start` at once and keep each row's best iterate."""
     w = start.clone().requires_grad_()
-    best = Found(start.clone(), *(torch.full((len(w),), torch.inf, device=w.device) for _ in range(2)))
+    best = Found(start.clone(), *(start.new_full((len(start),), torch.inf) for _ in range(2)))
     best_total = best.similarity.clone()
     optimiser = torch.optim.Adam([w], lr=profile.learning_rate, betas=(0.9, 0.99))
     low, high = objective.generator.w_low, objective.generator.w_high
