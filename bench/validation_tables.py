@@ -142,7 +142,7 @@ def outcome_table(rows: Sequence[Row], regressor: Regressor) -> Table:
                 improved.append(regressor.predict(after.features) > regressor.predict(before.features))
     table.append(_share("severity at least 0.5 less: called improved (people)", improved))
     for title, ahead in (("right region first", 1), ("right region among two", 2)):
-        table.append(_share(f"{title} (all faces, severity {_CLEAR_LEVEL} and more)", _hits(rows, ahead)))
+        table.append(_share(f"{title} (generated faces, severity {_CLEAR_LEVEL} and more)", _hits(rows, ahead)))
     generated = [row for row in rows if row.split == GENERATED]
     half = _NINETY_PERCENT * regressor.residual_std
     covered = [abs(regressor.predict(r.features) - rating_of(r.severity)) <= half for r in generated]
@@ -201,7 +201,7 @@ def _hits(rows: Sequence[Row], ahead: int) -> list[bool]:
     """Whether one of the first regions is one that the drawing changes most, or nearly as much."""
     hits = []
     for row in rows:
-        if not row.kind or row.severity < _CLEAR_LEVEL:
+        if row.split != GENERATED or not row.kind or row.severity < _CLEAR_LEVEL:
             continue
         most = max(row.changed.values())
         right = {name for name, change in row.changed.items() if change >= _RIGHT_SHARE * most}
