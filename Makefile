@@ -40,7 +40,7 @@ check: $(STAMP)
 
 test: check weights peers
 	$(SAY) "Tests, in two processes"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 2 --dist loadfile
 
 # Where photographs of people lie; without them only generated faces are measured.
 PHOTOS ?=

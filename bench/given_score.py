@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ PROVENANCE = Provenance(
 _ROWS, _COLUMNS = 866, 1155  # one megapixel; reports only name the outline's place in it
 
 
+@cache
 def given_score() -> Scored:
     """Return a score with pictures of noise, 1024x1024, as a generator's would be."""
     picture = np.random.default_rng(1).integers(0, 256, (1024, 1024, 3), np.uint8)

@@ -14,12 +14,13 @@ from pydicom.uid import generate_uid
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from bench.given_score import PROVENANCE, GivenScorer
+from bench.given_score import PROVENANCE, GivenScorer, given_score
 from bench.noise_photographs import dicom_file, jpeg
 from dicom_node.study_report import StudyReporter
 from dicom_node.study_steps import StudySteps
 from dicom_node.trigger import Trigger
 from dicom_node.workflow import StudyQueue
+from pipeline.result import plain
 from storage.database import open_database, sessions
 from storage.history import patient_history
 from storage.instances import InstanceStore
@@ -198,7 +199,7 @@ def _scoring(photograph: Photograph, at: datetime) -> Scoring:
         generator=PROVENANCE.generator,
         regressor=PROVENANCE.regressor,
         seed=0,
-        result={"features": {"d_xperc": 0.1, "d_xstr": 0.2, "d_xpsnr": 20.0, "d_wbc": 0.3, "d_wcorr": 0.4}},
+        result=plain(given_score().score),
         created_at=at,
     )
 

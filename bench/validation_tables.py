@@ -142,7 +142,9 @@ def outcome_table(rows: Sequence[Row], regressor: Regressor) -> Table:
                 improved.append(regressor.predict(after.features) > regressor.predict(before.features))
     table.append(_share("severity at least 0.5 less: called improved (people)", improved))
     for title, ahead in (("right region first", 1), ("right region among two", 2)):
-        table.append(_share(f"{title} (generated faces, severity {_CLEAR_LEVEL} and more)", _hits(rows, ahead)))
+        table.append(
+            _share(f"{title} (generated faces, severity {_CLEAR_LEVEL} and more)", _hits(rows, ahead))
+        )
     generated = [row for row in rows if row.split == GENERATED]
     half = _NINETY_PERCENT * regressor.residual_std
     covered = [abs(regressor.predict(r.features) - rating_of(r.severity)) <= half for r in generated]

@@ -21,6 +21,7 @@ from pydicom.uid import Comprehensive3DSRStorage, EncapsulatedPDFStorage, Second
 from dicom_node.demo.arrivals import Arrival, arrivals
 from dicom_node.demo.photographs import Encounter, Photograph, write_photograph
 from dicom_node.demo.results import difference_in_percent
+from reports.normalized_photograph import SERIES_DESCRIPTION
 from reports.reported_scores import ReportedScore
 from tests.faces import generated_face
 from tests.peers import require, run_tool
@@ -97,7 +98,7 @@ def test_results_that_do_not_come_in_time_fail_it_and_are_named(tmp_path: Path) 
     card = json.loads(TINY.with_suffix(".json").read_text())
     card["profiles"]["fast"]["steps"] = 1_000_000
     weights.with_suffix(".json").write_text(json.dumps(card))
-    status, said = run(tmp_path, "--pacs", "builtin", "--timeout-seconds", "30", "--generator", str(weights))
+    status, said = run(tmp_path, "--pacs", "builtin", "--timeout-seconds", "60", "--generator", str(weights))
     assert status == 1, said
     assert said.count("received by the node") == 2
     assert said.count("no report, no normalized image") >= 2
@@ -187,6 +188,7 @@ def test_only_one_report_with_a_score_and_one_image_count_as_complete(
 def test_results_of_other_photographs_are_not_counted() -> None:
     image = Dataset()
     image.SOPClassUID = SecondaryCaptureImageStorage
+    image.SeriesDescription = SERIES_DESCRIPTION
     source = Dataset()
     source.ReferencedSOPInstanceUID = "2.25.2"
     image.SourceImageSequence = [source]

@@ -123,7 +123,7 @@ def _help(command: tuple[str, ...]) -> tuple[bool, str]:
 
 def _is_known(words: list[str]) -> bool:
     """Whether the subcommand and the options among `words` are in `--help`."""
-    command = tuple(words[: 2 if words[0] in ("config", "models", "rating-set") else 1])
+    command = tuple(words[: 2 if words[0] in ("config", "models", "patient", "rating-set") else 1])
     known, text = _help(command)
     options = [word for word in words if word.startswith("--")]
     return known and all(re.search(rf"{option}\b", text) for option in options)
@@ -210,7 +210,7 @@ def test_every_message_among_the_symptoms_is_in_the_code() -> None:
 
 def test_what_is_not_there_yet_has_no_command() -> None:
     _, text = _help(())
-    assert not {"worker", "rescore"} & set(text.split())
+    assert "worker" not in text.split()
 
 
 def _tracked() -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def test_the_card_shows_the_planted_relation_beside_the_paper(calibrated: Path) 
     assert sum(e["photographs"] for e in card["severity"].values()) == 28
     assert set(card["groups"]) == {"sex", "age"}
     text = calibrated.with_suffix(".md").read_text()
-    assert "| R | 0." in text
+    assert re.search(r"\| R \| [01]\.", text)
     assert "Synthetic: the raters were programs." in text
     with Image.open(calibrated.with_suffix(".png")) as plot:
         assert plot.width > 500

@@ -21,7 +21,7 @@ from tests.pictures import known_rgb, native_dataset, write_native
 TINY = Path(__file__).parents[1] / "data" / "tiny.safetensors"
 KEYS = ["photo", "status", "reason", "score", "uncertainty", "features", "generator", "regressor", "seconds"]
 FEATURES = ["d_xperc", "d_xstr", "d_xpsnr", "d_wbc", "d_wcorr"]
-KINDS = ("aligned", "masked", "normalized", "difference", "anomaly")
+KINDS = ("aligned", "masked", "normalized", "difference", "anomaly", "in_place")
 NAME, BORN = "TEST^SCORED", "1970TEST"  # a birth date that no DICOM library takes without complaint
 
 
@@ -125,7 +125,7 @@ def test_pictures_that_cannot_be_written_cost_no_score(jpeg: Path, tmp_path: Pat
     finished = score(jpeg, other, "--json", "--output-dir", folder)
     found = answer(finished, 1)
     assert [one["status"] for one in found] == ["scored", "scored"]
-    assert [len(one["pictures"]) for one in found] == [0, 5]
+    assert [len(one["pictures"]) for one in found] == [0, 6]
     assert f"{jpeg}: its pictures could not be written (Is a directory)" in " ".join(finished.stderr.split())
 
 

@@ -106,7 +106,9 @@ def _soak(tmp_path: Path, *, senders: int, studies: int, photographs: int) -> No
         done = time.monotonic() - began
         time.sleep(2)
         watch.look()
-        assert len(orthanc.instance_ids()) == results
+        # A study that comes slowly, on a busy machine, gets a successor report besides.
+        made = _value(node, 'facenorm_deliveries{state="delivered"}')
+        assert results <= len(orthanc.instance_ids()) == made
         for name in ('facenorm_deliveries{state="dead"}', 'facenorm_workflows{state="error"}'):
             assert _value(node, name) == 0
         wait_until(lambda: "facenorm_chore_failures_total{" not in node.metrics(), 5, "no failed chore")

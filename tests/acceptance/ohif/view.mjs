@@ -68,7 +68,7 @@ const found = { series: [], annotation: "", panes: [], errors: [] };
 try {
   const context = await browser.newContext({ viewport: { width: 1600, height: 1000 } });
   const page = await context.newPage();
-  page.setDefaultTimeout(40 * SECONDS);
+  page.setDefaultTimeout(100 * SECONDS);
   page.on("pageerror", (error) => found.errors.push(String(error)));
   await page.route((url) => url.origin !== origin, (route) => route.abort());
   await page.goto(`${origin}/viewer?StudyInstanceUIDs=${config.study}&initialSeriesInstanceUID=${config.report}`);
