@@ -69,7 +69,14 @@ def calibrated(rated: Path) -> Path:
     output = rated / "out" / "regressor.json"
     output.parent.mkdir()
     arguments = rated / "ratings.csv", rated / "photos", "--output", output
-    started = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
+    started = subprocess.Popen(
+        command(*arguments),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+        # A shell's background job inherits an ignored SIGINT, and so would this child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     rows = output.with_suffix(".measured")
     deadline = time.monotonic() + 100
     while len(list(rows.glob("*.json"))) < 3 and time.monotonic() < deadline:
