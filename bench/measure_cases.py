@@ -102,7 +102,7 @@ def measure(cases: list[Case], options: argparse.Namespace) -> None:
                 waiting = []
             if time.perf_counter() - began > options.seconds:
                 break
-        if waiting and len(waiting) < batch:
+        if waiting:
             measure_together(measurer, waiting, options.rows, generator)
             bar.advance(task, len(waiting))
 

@@ -22,11 +22,12 @@ from rich.progress import Progress
 
 from bench.validation_cases import GENERATED, NEUTRAL, RETAKES
 from bench.validation_rows import Row, read_rows
+from bench.validation_tables import matrix, rated
 from models.catalog import GENERATOR
 from models.generator import Generator, load_generator
 from models.regressor import load_regressor
 from pipeline.calibration_card import RegressorOrigin, calibration_card, regressor_document
-from pipeline.perceptual_severity import FULL_DISTANCE, rating_of
+from pipeline.perceptual_severity import FULL_DISTANCE
 from pipeline.regression import TRIALS, RatedFeatures, fit_regressor
 from pipeline.regression_models import MODELS
 
@@ -49,13 +50,13 @@ def main() -> None:
     write_regressor(load_generator(options.generator, torch.device("cpu")), options)
 
 
-def rated(rows: list[Row]) -> RatedFeatures:
+def rated_features(rows: list[Row]) -> RatedFeatures:
     """Return the generated faces with what they would be rated."""
     names = tuple(rows[0].features)
     return RatedFeatures(
         names=names,
-        features=np.array([[row.features[name] for name in names] for row in rows]),
-        ratings=np.array([rating_of(row.severity) for row in rows]),
+        features=matrix(rows, names),
+        ratings=rated(rows),
         people=tuple(row.person for row in rows),
     )
 
@@ -64,7 +65,7 @@ def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
     """Fit all rows and write the regressor with its card."""
     everything = read_rows(options.rows)
     rows = [row for row in everything if row.split == GENERATED]
-    data = rated(rows)
+    data = rated_features(rows)
     kinds = [row.kind or "undeformed" for row in rows]
     with Progress() as bar:
         task = bar.add_task("comparing models", total=None)

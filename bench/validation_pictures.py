@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from bench.validation_cases import Case, photograph_of
 from models.lpips import Lpips, load_metric
-from pipeline.alignment import align, find_alignment
+from pipeline.alignment import align
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.capture_variation import vary_capture
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.face_regions import region_labels
 from pipeline.features import FEATURE_SIDE, to_tensor
-from pipeline.locating import AlignedFace
-from pipeline.mask import face_mask
+from pipeline.locating import AlignedFace, locate_face
 from pipeline.perceptual_severity import amplitude_for, perceptual_severity
 from pipeline.photograph import read_photograph
 from pipeline.region_shares import region_deviation
 from pipeline.rejection import UnscorablePhotographError
+from pipeline.stopwatch import Stopwatch
 
 _CHOOSING_SIDE = 512  # the amplitude is chosen on a smaller picture
 
@@ -126,12 +126,9 @@ def _retaken(rgb: NDArray[np.uint8], view: str) -> NDArray[np.uint8]:
 
 def _located(finder: FaceFinder, rgb: NDArray[np.uint8]) -> AlignedFace | None:
     try:
-        landmarks = finder.find(rgb).landmarks
-        alignment = find_alignment(landmarks)
-    except (UnscorablePhotographError, ValueError):
+        return locate_face(finder, rgb, Stopwatch())
+    except UnscorablePhotographError:
         return None
-    aligned = alignment.to_aligned(landmarks)
-    return AlignedFace(align(rgb, alignment), aligned, face_mask(aligned), alignment)
 
 
 @cache
