@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -18,7 +19,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.orm import Session
 
 from dicom_node.receiver import Receiver
@@ -183,3 +184,23 @@ def send_encoded(opened: Any, named_as: Dataset, encoded: bytes) -> int:
     finally:
         opened._reactor_checkpoint.set()
     return int(answer.Status)
+
+
+@contextmanager
+def receiving_process(
+    command: Sequence[str], folder: Path, port_file: Path, log: IO[bytes] | None = None
+) -> Iterator[tuple[RunningReceiver, subprocess.Popen[bytes]]]:
+    """A receiver in a process of its own, which `command` starts; it writes its port into `port_file`."""
+    process = subprocess.Popen(command, stdout=log, stderr=log)
+    engine = create_engine(f"sqlite:///{folder / 'facenorm.sqlite'}")
+    try:
+        deadline = time.monotonic() + 300
+        while not (port_file.exists() and port_file.read_text()):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield RunningReceiver(int(port_file.read_text()), folder, engine), process
+    finally:
+        engine.dispose()
+        process.kill()
+        process.wait(timeout=20)

@@ -14,7 +14,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from sqlalchemy import create_engine
 
 from dicom_node.outbox import Backoff, Outbox
 from dicom_node.sender import Sender
@@ -22,7 +21,7 @@ from storage.deliveries import count_deliveries, waiting
 from storage.tables import Photograph
 from tests.integration.faults import locked, no_file_grows_beyond, read_only, without_override
 from tests.peers import LOOPBACK, free_port, running_orthanc
-from tests.receiving import RunningReceiver, photograph, running_receiver, send
+from tests.receiving import RunningReceiver, photograph, receiving_process, running_receiver, send
 from tests.unit.rows import NOON, add_object, database
 
 SUCCESS, OUT_OF_RESOURCES, PROCESSING_FAILURE = 0x0000, 0xA700, 0x0110
@@ -43,19 +42,8 @@ def _receiving_process(tmp_path: Path) -> Iterator[tuple[RunningReceiver, subpro
     """A receiver in a process of its own that file permissions bind, and a file of its errors."""
     folder, port_file = tmp_path / "data", tmp_path / "port"
     command = without_override([sys.executable, "-c", _SERVING, str(folder), str(port_file)])
-    process = subprocess.Popen(command)
-    engine = create_engine(f"sqlite:///{folder / 'facenorm.sqlite'}")
-    try:
-        deadline = time.monotonic() + 300
-        while not (port_file.exists() and port_file.read_text()):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield RunningReceiver(int(port_file.read_text()), folder, engine), process
-    finally:
-        engine.dispose()
-        process.kill()
-        process.wait(timeout=20)
+    with receiving_process(command, folder, port_file) as running:
+        yield running
 
 
 def test_a_folder_that_became_read_only_and_a_full_disk_are_refused_and_pass(tmp_path: Path) -> None:

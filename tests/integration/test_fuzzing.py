@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from storage.consistency import inspect_store
@@ -20,7 +19,7 @@ from storage.instances import InstanceStore
 from storage.tables import Photograph
 from tests.figures import note
 from tests.fuzzing import attack, case
-from tests.receiving import RunningReceiver, photograph, send
+from tests.receiving import RunningReceiver, photograph, receiving_process, send
 
 _SERVING = """
 import os, sys, time
@@ -45,20 +44,8 @@ def _victim(tmp_path: Path) -> Iterator[tuple[RunningReceiver, subprocess.Popen[
     folder, port_file, elsewhere = tmp_path / "data", tmp_path / "port", tmp_path / "elsewhere"
     elsewhere.mkdir()
     command = [sys.executable, "-c", _SERVING, str(folder), str(port_file), str(elsewhere)]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log, stdout=log)
-    engine = create_engine(f"sqlite:///{folder / 'facenorm.sqlite'}")
-    try:
-        deadline = time.monotonic() + 300
-        while not (port_file.exists() and port_file.read_text()):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield RunningReceiver(int(port_file.read_text()), folder, engine), process
-    finally:
-        engine.dispose()
-        process.kill()
-        process.wait(timeout=20)
+    with (tmp_path / "log").open("wb") as log, receiving_process(command, folder, port_file, log) as running:
+        yield running
 
 
 def _memory(process: subprocess.Popen[bytes], what: str = "VmRSS") -> int:
