@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
 from dicom_node.demo.arrivals import Arrival
 from dicom_node.demo.picture import PictureRow
-from pipeline.alignment import align, find_alignment
 from pipeline.dicom_pixels import rgb_from_dataset
 from pipeline.face import FaceFinder
-from pipeline.locating import AlignedFace
-from pipeline.mask import face_mask
+from pipeline.locating import locate_face
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
+from pipeline.stopwatch import Stopwatch
 
 
 def results_table(arrived: Sequence[Arrival]) -> Table:
@@ -63,7 +60,9 @@ def _row(one: Arrival, faces: FaceFinder) -> PictureRow:
     if score is None or score.score is None or not one.normalized:
         raise ValueError("only photographs that came back complete have a row")
     images = face_images(
-        _aligned(read_photograph(one.photograph.path), faces), rgb_from_dataset(one.normalized[0])
+        # As the node did it, so that it lies upon the normalized image.
+        locate_face(faces, read_photograph(one.photograph.path), Stopwatch()),
+        rgb_from_dataset(one.normalized[0]),
     )
     said = f"{score.score:.2f}"
     return PictureRow(
@@ -73,11 +72,3 @@ def _row(one: Arrival, faces: FaceFinder) -> PictureRow:
         normalized=images.normalized,
         difference=images.difference,
     )
-
-
-def _aligned(rgb: NDArray[np.uint8], faces: FaceFinder) -> AlignedFace:
-    """Align the photograph as the node did, so that it lies upon the normalized image."""
-    landmarks = faces.find(rgb).landmarks
-    alignment = find_alignment(landmarks)
-    moved = alignment.to_aligned(landmarks)
-    return AlignedFace(align(rgb, alignment), moved, face_mask(moved), alignment)
