@@ -60,13 +60,19 @@ class RunningReceiver:
         os.killpg(self.process.pid, signal.SIGSTOP)
 
     def children_seconds(self) -> float:
-        """Return the seconds of processor time that its living children have had so far."""
-        ticks = 0
+        """Return the seconds of processor time that its children, living and ended, have had so far."""
+        ticks = sum(_ticks(self.process.pid)[2:])
         for listed in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
             for child in listed.read_text().split():
-                fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])  # proc(5): utime, stime
+                with suppress(FileNotFoundError, ProcessLookupError):  # ended since it was listed
+                    ticks += sum(_ticks(int(child)))
         return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _ticks(pid: int) -> tuple[int, ...]:
+    """Return proc(5)'s utime and stime of a process, and cutime and cstime of its ended children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return tuple(int(field) for field in fields[11:15])
 
 
 def missing_program() -> str:

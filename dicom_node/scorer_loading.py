@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dicom_node.settings import Scoring
 from pipeline.quality_thresholds import QualityThresholds
 from pipeline.result import Provenance, Rejection, Scored
@@ -20,6 +23,13 @@ class Scorer(Protocol):
 
     def score_file(self, path: Path, /) -> Scored | Rejection:
         """Score a DICOM file; a photograph that cannot be scored is a `Rejection`, never an exception."""
+        ...
+
+    def blend_file(self, path: Path, normalized: NDArray[np.uint8], /) -> NDArray[np.uint8]:
+        """Return the `in_place` picture of a photograph scored before, whose `normalized` one was kept.
+
+        Raises what reading the file and finding the face raise, which once went well.
+        """
         ...
 
 

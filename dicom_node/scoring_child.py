@@ -1,4 +1,4 @@
-"""What runs in the scoring process: one photograph's path in, its result out, until the node is gone.
+"""What runs in the scoring process: questions about photographs in, answers out, until the node is gone.
 
 Nothing else crosses: the child opens no database, writes no file and talks to no peer.
 """
@@ -18,11 +18,13 @@ from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from dicom_node.logs import innermost
 from dicom_node.scorer_loading import Scorer, ScorerUnusableError
-from pipeline.result import Provenance
+from pipeline.result import Provenance, Rejection, Scored
 
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +55,29 @@ class Failed:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class ToScore:
+    """Asks for `Scorer.score_file`."""
+
+    path: Path
+
+    def answer(self, scorer: Scorer) -> Scored | Rejection:
+        """Return what the scorer says."""
+        return scorer.score_file(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class ToBlend:
+    """Asks for `Scorer.blend_file`."""
+
+    path: Path
+    normalized: NDArray[np.uint8]
+
+    def answer(self, scorer: Scorer) -> NDArray[np.uint8]:
+        """Return what the scorer says."""
+        return scorer.blend_file(self.path, self.normalized)
+
+
 def _frozen(mapping: dict[object, object]) -> MappingProxyType[object, object]:
     return MappingProxyType(mapping)
 
@@ -68,7 +93,7 @@ ForkingPickler.register(MappingProxyType, _by_its_content)
 def score_for_the_node(
     connection: Connection, factory: Callable[[], Scorer], prepare_logs: Callable[[], None]
 ) -> None:
-    """Make the scorer, send `Ready`, then answer every path with its result; the main function of the child.
+    """Make the scorer, send `Ready`, then answer every question; the main function of the child.
 
     Ends when the node closes the connection, and after a failure: what a library was left in
     by an error that nobody expected, a CUDA context for one, is not used again.
@@ -88,13 +113,13 @@ def score_for_the_node(
     connection.send(Ready(scorer.provenance))
     with suppress(EOFError):
         while True:
-            path: Path = connection.recv()
+            question: ToScore | ToBlend = connection.recv()
             try:
-                result = scorer.score_file(path)
+                answer = question.answer(scorer)
             except Exception as error:
                 connection.send(_failure("scoring failed", error))
                 return
-            connection.send(result)
+            connection.send(answer)
 
 
 def _failure(event: str, error: Exception) -> Failed:

@@ -19,10 +19,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from dicom_node.scorer_loading import Scorer, ScorerUnusableError
-from dicom_node.scoring_child import Failed, Ready, Unusable, score_for_the_node
+from dicom_node.scoring_child import Failed, Ready, ToBlend, ToScore, Unusable, score_for_the_node
 from pipeline.result import Provenance, Rejection, Scored
 
 _log = structlog.get_logger(__name__)
@@ -139,15 +141,26 @@ class ScoringProcess:
             ScoringError: the child ended, failed or took too long; another try starts a new one.
 
         """
+        answer = self._asked(ToScore(path))
+        if not isinstance(answer, Scored | Rejection):
+            raise ScoringFailedError(type(answer).__name__)
+        return answer
+
+    def blend_file(self, path: Path, normalized: NDArray[np.uint8], /) -> NDArray[np.uint8]:
+        """Have the child put a normalized face back into its photograph. Raises like `score_file`."""
+        answer = self._asked(ToBlend(path, normalized))
+        if not isinstance(answer, np.ndarray):
+            raise ScoringFailedError(type(answer).__name__)
+        return answer
+
+    def _asked(self, question: ToScore | ToBlend) -> object:
         with self._turn:
             child = self._running()
             with self._ended_on_error():
-                child.connection.send(path)
+                child.connection.send(question)
                 answer = child.answer(self._timeout_seconds)
                 if isinstance(answer, Failed):
                     raise ScoringFailedError(answer.error)
-                if not isinstance(answer, Scored | Rejection):
-                    raise ScoringFailedError(type(answer).__name__)
                 return answer
 
     def _running(self) -> _Child:

@@ -15,6 +15,7 @@ from models.generator import Generator, choose_device, load_generator
 from models.generator_card import GeneratorError
 from models.lpips import Lpips, load_metric
 from models.regressor import Regressor, RegressorError, load_regressor
+from pipeline.blended_photograph import blended_photograph
 from pipeline.descent import Progress
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import mean_by_name, mean_features
@@ -126,6 +127,15 @@ class PhotographScorer:
         except UnscorablePhotographError as error:
             return self._rejected(error.rejection, watch)
         return self._score(rgb, watch, progress, placed)
+
+    def blend_file(self, path: Path, normalized: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the `in_place` picture of a photograph scored before, whose `normalized` one was kept.
+
+        Raises UnscorablePhotographError where the photograph has changed since.
+        """
+        rgb = read_photograph(path)
+        face = self.measurer.locate(rgb, Stopwatch())
+        return blended_photograph(rgb, normalized, face.mask, face.alignment)
 
     def score(self, rgb: NDArray[np.uint8], progress: Progress | None = None) -> Scored | Rejection:
         """Score a photograph, uint8 (rows, columns, 3)."""

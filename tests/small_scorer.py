@@ -59,6 +59,11 @@ class SmallScorer:
         self._note(f"end {uid}")
         return result
 
+    def blend_file(self, path: Path, normalized: np.ndarray) -> np.ndarray:
+        dataset = dcmread(path)
+        self._note(f"blend {dataset.SOPInstanceUID}")
+        return np.frombuffer(dataset.PixelData, np.uint8).reshape(dataset.Rows, dataset.Columns, 3)
+
     def _result(self, picture: np.ndarray) -> Scored | Rejection:
         rows, columns = picture.shape[:2]
         brightness = float(picture.mean())

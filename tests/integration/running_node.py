@@ -203,7 +203,9 @@ def scoring_child(process: subprocess.Popen[bytes]) -> int:
 def is_gone(pid: int) -> bool:
     """Whether no such process runs; one that only waits to be reaped does not."""
     try:
-        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+        # While other threads of it are still ending, it cannot be reaped.
+        alone = len(list(Path(f"/proc/{pid}/task").iterdir())) == 1
+        return alone and "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return True
 

@@ -244,3 +244,32 @@ def test_retention_takes_the_kept_pictures_too_and_later_encounters_still_tell_t
     (_, report) = archive.rows(STRUCTURED_REPORT)
     read = pydicom.dcmread(archive.store.absolute(report.path))
     assert measured(read, "SCORE_PREV") == [pytest.approx(1 + 6 * 90 / 255, abs=0.005)]
+
+
+def test_what_was_killed_after_the_score_is_made_of_what_was_kept(
+    archive: SmallArchive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(*_arguments: object, **_options: object) -> None:
+        raise Killed
+
+    archive.receive(photograph(1))
+    with monkeypatch.context() as patched:
+        patched.setattr("dicom_node.normalized_objects.read_header", kill)
+        with pytest.raises(Killed):
+            archive.settle()
+    assert archive.rows() == []
+    archive.settle()
+    made = {row.kind: row for row in archive.rows()}
+    assert executions(tmp_path / "scorer.log", "end") == executions(tmp_path / "scorer.log", "blend")
+    # The same objects, to the byte, as those of a node that nobody killed.
+    calm = SmallArchive(tmp_path / "calm")
+    calm.receive(photograph(1))
+    calm.now = archive.now - timedelta(minutes=2)
+    calm.settle()
+    assert executions(calm.folder / "scorer.log", "blend") == []
+    for row in calm.rows(NORMALIZED_PHOTOGRAPH) + calm.rows(NORMALIZED_IN_PLACE):
+        assert made[row.kind].sop_instance_uid == row.sop_instance_uid
+        assert made[row.kind].sha256 == row.sha256

@@ -216,6 +216,16 @@ def test_files_are_scored_as_their_pixels_are(
         )
 
 
+def test_a_kept_normalized_face_is_put_back_as_it_was_at_first(
+    photograph: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "photograph.png"
+    cv2.imwrite(str(path), photograph[:, :, ::-1])
+    scored = scorer().score_file(path)
+    assert isinstance(scored, Scored)
+    np.testing.assert_array_equal(scorer().blend_file(path, scored.images.normalized), scored.images.in_place)
+
+
 def test_file_that_cannot_be_read_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "photograph.jpg"
     path.write_bytes(b"\xff\xd8\xff\xe0 this is no picture")

@@ -66,6 +66,7 @@ def _gone(pid: int, seconds: float = 10) -> bool:
 def test_one_child_answers_every_photograph_and_ends_when_closed(tmp_path: Path) -> None:
     with _scoring(tmp_path) as process:
         results = [process.score_file(FINE) for _ in range(2)]
+        blended = process.blend_file(FINE, pattern(48, 40))
         standing = process.score_file(Path("priority"))
         assert process.is_loaded
         (pid,) = _born(tmp_path)
@@ -74,6 +75,7 @@ def test_one_child_answers_every_photograph_and_ends_when_closed(tmp_path: Path)
     assert results[0].score == results[1].score == score(provenance=process.provenance)
     assert results[0].score.seconds == score().seconds
     np.testing.assert_array_equal(results[0].images.normalized, pattern(64, 64))
+    np.testing.assert_array_equal(blended, pattern(48, 40))
     assert standing.detail == f"niceness {os.nice(0) + NICENESS}, core (0, 0)"
     assert pid != os.getpid()
     assert _gone(pid)
