@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian, VLPhotographicImageStorage
@@ -28,9 +29,16 @@ STUDY = "1.2.826.0.1.3680043.9.1"
 
 
 def write_photograph(
-    folder: Path, uid: str, *, brightness: int = 128, study: str = STUDY, patient: str = PATIENT_ID
+    folder: Path,
+    uid: str,
+    *,
+    brightness: int = 128,
+    picture: NDArray[np.uint8] | None = None,
+    study: str = STUDY,
+    patient: str = PATIENT_ID,
 ) -> Path:
-    """Write an even grey VL Photographic Image of the test patient; return its path."""
+    """Write an even grey VL Photographic Image of the test patient, or this picture; return its path."""
+    pixels = np.full((64, 48, 3), brightness, np.uint8) if picture is None else picture
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = VLPhotographicImageStorage, uid
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.1"
@@ -40,10 +48,10 @@ def write_photograph(
     dataset.AccessionNumber, dataset.ReferringPhysicianName = "TEST-ACC", ""
     dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "XC", 1, 1
     dataset.ImageType = ["ORIGINAL", "PRIMARY"]
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 64, 48, 3
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = pixels.shape
     dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-    dataset.PixelData = np.full((64, 48, 3), brightness, np.uint8).tobytes()
+    dataset.PixelData = pixels.tobytes()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = VLPhotographicImageStorage
     dataset.file_meta.MediaStorageSOPInstanceUID = uid
@@ -64,6 +72,8 @@ class NodeUnderTest:
     # One image of each photograph beside the report is enough for most tests.
     objects: tuple[str, ...] = ("normalized",)
     storage_commitment: bool = False
+    # Weights of a generator; without them the small scorer scores.
+    generator: Path | None = None
     # Further settings: lines of [delivery], and whole tables at the end of the file.
     delivery: str = ""
     further: str = ""
@@ -100,6 +110,9 @@ class NodeUnderTest:
             host = "{LOOPBACK}"
             port = {self.destination_port}
             storage_commitment = {str(self.storage_commitment).lower()}
+            [scoring]
+            device = "cpu"
+            {f'generator = "{self.generator}"' if self.generator else ""}
             {self.further}
             """
         )
@@ -121,7 +134,9 @@ class NodeUnderTest:
         return (self.folder / "output.txt").read_text()
 
     def command(self, *, seconds: float, seed: int = 0) -> list[str]:
-        """Return the command line that serves with the small scorer."""
+        """Return the command line that serves, with the small scorer unless there is a generator."""
+        if self.generator:
+            return [str(Path(sys.executable).with_name("facenorm")), "serve", "--config", str(self.config)]
         arguments = [str(self.config), str(self.scorer_log), str(seconds), str(seed)]
         return [sys.executable, "-m", "tests.small_node", *arguments]
 
@@ -164,7 +179,7 @@ def running(node: NodeUnderTest, *, seconds: float = 0.0, seed: int = 0) -> Iter
             node.command(seconds=seconds, seed=seed), stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: process.poll() is not None or _ready(node), 60, "the node to be ready")
+        wait_until(lambda: process.poll() is not None or _ready(node), 120, "the node to be ready")
         if process.poll() is not None:
             pytest.fail(f"the node ended with {process.returncode}:\n{node.output[-3000:]}")
         yield process

@@ -13,18 +13,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+import cv2
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage, VLPhotographicImageStorage
 
 from dicom_node.caller import Caller
+from tests.faces import generated_face
 from tests.figures import note
 from tests.integration.running_node import STUDY, NodeUnderTest, kill, running, wait_until, write_photograph
 from tests.peers import LOOPBACK, Modality, OrthancPeer, free_port, running_orthanc
 from tests.small_scorer import executions
 
+TINY = Path(__file__).parents[1] / "data" / "tiny.safetensors"
 _STUDIES = 4
+_FACES = 4
+_FACE_SIDE = 512
 # Longer than a study is quiet, and a sweep away.
 SETTLE_SECONDS = 3.0
 # A machine may be busy with other things.
@@ -80,8 +87,8 @@ class _Camera:
             time.sleep(0.1)
 
 
-def _kill_at_random(node: NodeUnderTest, random: Random) -> str:
-    """Start the node and kill it; return what it had said last."""
+def _kill_at_random(node: NodeUnderTest, random: Random, lives_seconds: float) -> str:
+    """Start the node and kill it within so long; return what it had said last."""
     with (node.folder / "output.txt").open("ab") as output:
         process = subprocess.Popen(node.command(seconds=0.2), stdout=output, stderr=subprocess.STDOUT)
     before = len(node.output)
@@ -90,7 +97,7 @@ def _kill_at_random(node: NodeUnderTest, random: Random) -> str:
             time.sleep(random.uniform(0, 2))  # in the midst of the start
         else:
             wait_until(lambda: "receiver started" in node.output[before:], _START_SECONDS, "the receiver")
-            time.sleep(random.uniform(0, 2.5))
+            time.sleep(random.uniform(0, lives_seconds))
         assert process.poll() is None, node.output[-2000:]
     finally:
         kill(process)
@@ -148,7 +155,9 @@ def _predecessors(report: Dataset) -> set[str]:
     }
 
 
-def _torment(tmp_path: Path, *, kills: int, photographs: int, seed: int) -> None:
+def _torment(
+    tmp_path: Path, *, kills: int, photographs: int, seed: int, generator: Path | None = None
+) -> None:
     random = Random(seed)
     (tmp_path / "node").mkdir()
     node = NodeUnderTest(
@@ -156,12 +165,14 @@ def _torment(tmp_path: Path, *, kills: int, photographs: int, seed: int) -> None
         destination_port=free_port(),
         storage_commitment=True,
         delivery="commitment_timeout_seconds = 5",
+        generator=generator,
     )
     paths = [
         write_photograph(
             node.folder,
             f"{STUDY}.{n % _STUDIES}.{n}",
             brightness=60 + n % 180,
+            picture=_face(n % _FACES) if generator else None,
             study=f"{STUDY}.{n % _STUDIES}",
         )
         for n in range(photographs)
@@ -176,7 +187,8 @@ def _torment(tmp_path: Path, *, kills: int, photographs: int, seed: int) -> None
         scored: dict[str, int] = {}
         with camera.sending():
             for _ in range(kills):
-                moments.append(_kill_at_random(node, random))
+                # A generator's weights take their time, and a scoring its second.
+                moments.append(_kill_at_random(node, random, 20.0 if generator else 2.5))
                 begun = Counter(executions(node.scorer_log, "begin"))
                 scored = {uid: begun[uid] for uid in _scored(node)} | scored
         sent_under_fire = len(camera.acknowledged)
@@ -189,19 +201,23 @@ def _torment(tmp_path: Path, *, kills: int, photographs: int, seed: int) -> None
     # No scoring that was finished, and so committed, was run again.
     begun = Counter(executions(node.scorer_log, "begin"))
     assert {uid: begun[uid] for uid in scored} == scored
+    assert "IntegrityError" not in node.output
     repaired, checked = node.facenorm("check", "--repair"), node.facenorm("check")
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     assert (checked.returncode, checked.stdout.splitlines()[0]) == (0, "Files and database agree.")
     assert "Deliveries that are under way: 0" in checked.stdout
+    of_small_scorer = {
+        "scorings_cut_off_and_run_again": begun.total() - photographs,
+        "of_these_just_before_the_commit": len(executions(node.scorer_log, "end")) - photographs,
+    }
     note(
-        "kills",
+        "kills, tiny generator" if generator else "kills",
         kills=kills,
         seed=seed,
         photographs=photographs,
         acknowledged_between_kills=sent_under_fire,
         scored_between_kills=len(scored),
-        scorings_cut_off_and_run_again=begun.total() - photographs,
-        of_these_just_before_the_commit=len(executions(node.scorer_log, "end")) - photographs,
+        **({} if generator else of_small_scorer),
         last_said_before_the_kill={moment: moments.count(moment) for moment in sorted(set(moments))},
         results_removed_by_check=repaired.stdout.count("removed:"),
         photographs_recorded_by_check=repaired.stdout.count("recorded,"),
@@ -210,7 +226,7 @@ def _torment(tmp_path: Path, *, kills: int, photographs: int, seed: int) -> None
 
 def _nothing_to_do(node: NodeUnderTest, photographs: int) -> bool:
     metrics = node.metrics()
-    return (
+    return bool(
         all(
             line in metrics
             for line in (
@@ -222,8 +238,13 @@ def _nothing_to_do(node: NodeUnderTest, photographs: int) -> bool:
                 'facenorm_workflows{state="enqueued"} 0.0',
             )
         )
-        and len(set(executions(node.scorer_log, "end"))) == photographs
+        and (node.generator or len(set(executions(node.scorer_log, "end"))) == photographs)
     )
+
+
+def _face(seed: int) -> NDArray[np.uint8]:
+    side = (_FACE_SIDE, _FACE_SIDE)
+    return np.asarray(cv2.resize(generated_face(seed), side, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def test_a_few_kills_lose_and_double_nothing(tmp_path: Path) -> None:
@@ -234,3 +255,10 @@ def test_a_few_kills_lose_and_double_nothing(tmp_path: Path) -> None:
 @pytest.mark.timeout(7200)
 def test_sixty_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     _torment(tmp_path, kills=60, photographs=80, seed=60)
+
+
+@pytest.mark.torture
+@pytest.mark.real_weights
+@pytest.mark.timeout(7200)
+def test_fifty_kills_of_a_node_with_the_tiny_generator(tmp_path: Path) -> None:
+    _torment(tmp_path, kills=50, photographs=60, seed=50, generator=TINY)
