@@ -28,6 +28,7 @@ from bench.validation_cases import (
     GENERATED,
     HELD_OUT,
     TUNING,
+    VIEWS,
     Case,
     cases_of_generated_faces,
     cases_of_people,
@@ -57,6 +58,7 @@ def main() -> None:
     arguments.add_argument("--photos", type=Path, help="a folder of frontal photographs of people")
     arguments.add_argument("--splits", nargs="*", default=[TUNING, HELD_OUT], choices=(TUNING, HELD_OUT))
     arguments.add_argument("--undeformed", action="store_true", help="people without drawn anomalies only")
+    arguments.add_argument("--views", nargs="*", default=VIEWS, choices=VIEWS, help="of people, in order")
     arguments.add_argument("--generated", type=int, default=0, help="as many generated faces besides")
     arguments.add_argument("--seed", type=int, default=77, help="of the generated faces")
     arguments.add_argument("--profile", default="fast")
@@ -70,7 +72,12 @@ def main() -> None:
     cases = cases_of_generated_faces(options.generated, options.seed)
     if options.photos:
         of_people = cases_of_people(options.photos, options.splits)
-        cases += [case for case in of_people if not (options.undeformed and case.kind)]
+        cases += [
+            case
+            for view in options.views
+            for case in of_people
+            if case.view == view and not (options.undeformed and case.kind)
+        ]
     options.rows.mkdir(parents=True, exist_ok=True)
     missing = [case for case in cases if not (options.rows / f"{case.name}.json").exists()]
     measure(missing, options)

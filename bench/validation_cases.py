@@ -19,6 +19,7 @@ TUNING, HELD_OUT, GENERATED = "tuning", "held_out", "generated"
 NEUTRAL, SMILING = "neutral", "smiling"
 RETAKES = ("recompressed", "turned", "resized", "relit")
 """The same picture again: JPEG of quality 40, turned by 4 degrees, at half the size, in another light."""
+VIEWS = (NEUTRAL, SMILING, *RETAKES)
 
 _EXPRESSIONS = {NEUTRAL: "_03", SMILING: "_08"}
 _UNDEFORMED_SHARE = 0.3
@@ -68,7 +69,7 @@ def cases_of_people(photos: Path, splits: Sequence[str]) -> list[Case]:
     for number, (person, split) in enumerate(people(photos).items()):
         if split not in splits:
             continue
-        cases += [Case(person, split, view) for view in (NEUTRAL, SMILING, *RETAKES)]
+        cases += [Case(person, split, view) for view in VIEWS]
         cases += [
             Case(person, split, kind=str(kind), level=level, seed=1000 * number + k)
             for k, kind in enumerate(AnomalyKind)

@@ -17,7 +17,7 @@ from models.regressor import Regressor
 from pipeline.learned_features import LEARNED_FEATURES
 from pipeline.local_features import LOCAL_FEATURES
 from pipeline.perceptual_severity import LEVELS, rating_of
-from pipeline.result import Features
+from pipeline.result import NINETY_PERCENT, Features
 
 Table = list[list[str]]
 """Rows of cells; the first is the head."""
@@ -27,7 +27,6 @@ Array = NDArray[np.float64]
 _RESAMPLES = 1000
 _RIGHT_SHARE = 0.6
 _CLEAR_LEVEL = 0.6
-_NINETY_PERCENT = 1.645
 
 FEATURE_SETS: Mapping[str, tuple[str, ...]] = {
     "the paper's five": Features.names(),
@@ -146,7 +145,7 @@ def outcome_table(rows: Sequence[Row], regressor: Regressor) -> Table:
             _share(f"{title} (generated faces, severity {_CLEAR_LEVEL} and more)", _hits(rows, ahead))
         )
     generated = [row for row in rows if row.split == GENERATED]
-    half = _NINETY_PERCENT * regressor.residual_std
+    half = NINETY_PERCENT * regressor.residual_std
     covered = [abs(regressor.predict(r.features) - rating_of(r.severity)) <= half for r in generated]
     table.append(_share("within the 90 % interval (generated; the regressor knows four fifths)", covered))
     people = [row for row in people if row.kind]

@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import Any
 
 import structlog
+from pynetdicom.fsm import InvalidEventError
 from pynetdicom.transport import ThreadedAssociationServer
 
 _log = structlog.get_logger(__name__)
@@ -181,12 +182,12 @@ class BoundedReading:
 
 
 def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
-    """Abort an association whose peer sends a command that is none.
+    """Abort an association whose peer sends a command that is none, or what its state does not provide for.
 
     pynetdicom's thread would end with an exception, and leave the connection as it is.
     """
-    dimse = association.dimse
-    receive = dimse.receive_primitive
+    dimse, dul = association.dimse, association.dul
+    receive, act = dimse.receive_primitive, dul.state_machine.do_action
 
     def guarded(primitive: Any) -> None:  # noqa: ANN401
         try:
@@ -197,6 +198,16 @@ def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
             )
             dimse.message = None
             # PS3.8 section 9.2: unrecognized or invalid PDU.
-            association.dul.event_queue.put("Evt19")
+            dul.event_queue.put("Evt19")
 
-    dimse.receive_primitive = guarded
+    def acting(event: str) -> None:
+        try:
+            act(event)
+        except InvalidEventError:
+            _log.warning(
+                "connection dropped", reason="unexpected", peer_address=association.requestor.address
+            )
+            dul.socket.close()
+            dul.kill_dul()
+
+    dimse.receive_primitive, dul.state_machine.do_action = guarded, acting

@@ -48,6 +48,7 @@ def as_json(scored: ScoredFile, provenance: Provenance) -> dict[str, object]:
         "regressor": provenance.regressor,
         "seconds": dict(result.seconds),
         "reason_code": None if isinstance(result, Score) else result.reason.value,
+        "interval": list(accepted.interval) if accepted else None,
         "local_features": details.get("local_features"),
         "further_features": details.get("further_features"),
         "region_shares": details.get("region_shares"),

@@ -153,6 +153,10 @@ class Provenance:
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
 
+NINETY_PERCENT = 1.645
+"""Standard deviations to either side that hold 90 % of a normal distribution."""
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """A scored photograph.
@@ -199,6 +203,16 @@ class Score:
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"the share of region {name} is {value}; it must be in 0 to 1")
         object.__setattr__(self, "region_shares", MappingProxyType(dict(self.region_shares)))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return where nine scores of ten are expected, in points, within 1 to 7.
+
+        `value` and 1.645 times `uncertainty` to either side; what share of held-out faces it really covers is
+        in docs/validation.md.
+        """
+        width = NINETY_PERCENT * self.uncertainty
+        return round(max(1.0, self.value - width), 3), round(min(7.0, self.value + width), 3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ def _fuzz(tmp_path: Path, *, cases: int, seed: int) -> None:
         assert not list((tmp_path / "elsewhere").iterdir())
         log = (tmp_path / "log").read_text(errors="replace")
         assert "Traceback" not in log
+        assert "thread failed" not in log
         assert "TEST^PATIENT" not in log
         with Session(receiver.engine) as session:
             assert list(inspect_store(session, InstanceStore(receiver.folder))) == []

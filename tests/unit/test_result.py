@@ -130,3 +130,9 @@ def test_features_keep_their_order() -> None:
     names = ("d_xperc", "d_xstr", "d_xpsnr", "d_wbc", "d_wcorr")
     assert Features.names() == names
     assert tuple(Features(*np.arange(5.0)).as_dict().items()) == tuple(zip(names, range(5), strict=True))
+
+
+def test_the_interval_lies_around_the_score_and_within_the_scale():
+    assert score(value=4.0, uncertainty=1.0).interval == (2.355, 5.645)
+    assert score(value=6.5, uncertainty=1.0).interval == (4.855, 7.0)
+    assert score(value=1.2, uncertainty=1.0).interval == (1.0, 2.845)
