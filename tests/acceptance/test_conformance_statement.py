@@ -61,7 +61,7 @@ def results() -> list[pydicom.FileDataset]:
 
 
 def test_the_sop_classes_are_those_that_are_received_and_sent() -> None:
-    rows = table(STATEMENT, "2.2 SOP classes")
+    rows = table(STATEMENT, "4.2.1 SOP classes")
     assert all(UID(row["UID"]).name == row["SOP class"] for row in rows)
     received = [row["UID"] for row in rows if row["role"] == "SCP"]
     sent = {row["UID"] for row in rows if row["role"] == "SCU"}
@@ -76,7 +76,7 @@ def test_the_sop_classes_are_those_that_are_received_and_sent() -> None:
 
 
 def test_the_transfer_syntaxes_are_those_that_are_accepted_in_their_order() -> None:
-    rows = table(STATEMENT, "2.4 Presentation contexts")
+    rows = table(STATEMENT, "4.2.3 Presentation contexts")
     assert [row["UID"] for row in rows] == [str(syntax) for syntax in TRANSFER_SYNTAXES]
     assert [row["transfer syntax"] for row in rows] == [syntax.name for syntax in TRANSFER_SYNTAXES]
     assert {str(syntax) for syntax in TRANSFER_SYNTAXES[:4]} == set(DEFAULT_TRANSFER_SYNTAXES)
@@ -107,7 +107,7 @@ def test_results_are_sent_in_explicit_vr_little_endian_and_name_the_implementati
 
 
 def test_the_answers_are_those_of_the_code() -> None:
-    rows = table(STATEMENT, "2.5 Answers to C-STORE")
+    rows = table(STATEMENT, "4.2.4 Answers to C-STORE")
     assert {row["name"]: int(row["status"], 16) for row in rows} == {s.name: s.value for s in Status}
 
 
@@ -119,7 +119,7 @@ def test_every_status_of_a_destination_is_read_as_the_table_says() -> None:
     }
     rows = [
         (re.compile(row["status"].replace(", ", "|").replace("x", "[0-9A-F]")), words[row["taken as"]])
-        for row in table(STATEMENT, "2.6 Reading the answers of a destination")
+        for row in table(STATEMENT, "4.2.5 Reading the answers of a destination")
     ]
     for status in range(0x10000):
         said = next(verdict for pattern, verdict in rows if pattern.fullmatch(f"{status:04X}"))
@@ -127,7 +127,7 @@ def test_every_status_of_a_destination_is_read_as_the_table_says() -> None:
 
 
 def test_the_answers_about_commitment_are_those_of_the_code() -> None:
-    section = STATEMENT.read_text("utf-8").partition("### 2.7")[2].partition("\n### ")[0]
+    section = STATEMENT.read_text("utf-8").partition("#### 4.2.6")[2].partition("\n### ")[0]
     reasons = {CLASS_INSTANCE_CONFLICT, NO_SUCH_OBJECT_INSTANCE, PROCESSING_FAILURE}
     answers = {
         0x0000, PROCESSING_FAILURE, commitments._INVALID_ARGUMENT_VALUE, commitment_scp._NO_SUCH_ACTION,
@@ -140,7 +140,7 @@ def test_the_answers_about_commitment_are_those_of_the_code() -> None:
 
 @pytest.mark.parametrize("number", range(4))
 def test_associations_are_rejected_as_the_table_says(tmp_path: Path, number: int) -> None:
-    row = table(STATEMENT, "2.3 Association policies")[number]
+    row = table(STATEMENT, "4.2.2 Association policies")[number]
     calling, called, others = [
         ("STRANGER", "FACENORM", 0),
         (CALLING, "OTHER", 0),
