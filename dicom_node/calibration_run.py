@@ -49,7 +49,7 @@ def load_measuring(scoring: Scoring) -> Measuring:
     from pipeline.face import load_face_finder
     from pipeline.measurement import FaceMeasurer
     from pipeline.profile import Profile
-    from pipeline.scoring import measured_features
+    from pipeline.scoring_provenance import measured_features
 
     keep_freed_memory()
     generator = load_generator(scoring.generator, choose_device(scoring.device))

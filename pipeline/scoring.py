@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,6 @@ from pipeline.blended_photograph import blended_photograph
 from pipeline.descent import Progress
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import mean_by_name, mean_features
-from pipeline.learned_features import LEARNED_FEATURES
-from pipeline.local_features import LOCAL_FEATURES
 from pipeline.locating import AlignedFace
 from pipeline.locator_pool import Located, LocatorPool
 from pipeline.mask import outline_in_photograph
@@ -34,14 +31,12 @@ from pipeline.quality_thresholds import QualityThresholds
 from pipeline.region_shares import RegionBaseline, shares_of_face
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import (
-    FURTHER_FEATURES,
-    Features,
-    Provenance,
     QualityWarning,
     Rejection,
     Score,
     Scored,
 )
+from pipeline.scoring_provenance import measured_features, scoring_provenance
 from pipeline.similarity import PERCEPTUAL_TRUNKS
 from pipeline.stopwatch import Stopwatch
 from pipeline.supplied_landmarks import read_landmarks
@@ -91,28 +86,16 @@ class PhotographScorer:
         self._regressor = regressor
         self._quality = QualityGate(quality or QualityThresholds())
         self._region_baseline = RegionBaseline.of_card(generator.card)
-        self.provenance = Provenance(
-            generator=generator.name,
-            generator_sha256=generator.sha256,
-            metric=f"lpips-{metric.trunk}",
-            metric_sha256=metric.sha256,
-            landmarks_sha256=faces.sha256,
-            regressor=regressor.name,
-            regressor_sha256=regressor.sha256,
-            regressor_is_synthetic=regressor.synthetic,
-            profile=profile_name,
-            seed=seed,
-            software_version=version("facenorm"),
-            settings={
-                **profile.as_dict(),
-                "regressor_profile": regressor.profile,
-                **_covariance_setting(generator, regressor),
-                **_anomaly_network_setting(generator, regressor),
-                **_repeatability_setting(regressor),
-                **({"similarity_sha256": similarity_metric.sha256} if similarity_metric else {}),
-                **({"precision": engine.precision} if engine and engine.precision != "float32" else {}),
-                **{f"quality.{name}": at for name, at in self._quality.thresholds.changed().items()},
-            },
+        self.provenance = scoring_provenance(
+            generator,
+            metric,
+            faces,
+            regressor,
+            profile_name,
+            seed,
+            similarity_metric,
+            engine,
+            self._quality.thresholds,
         )
 
     def score_file(
@@ -250,35 +233,6 @@ class PhotographScorer:
         return Rejection(
             found.reason, found.detail, found.rows, found.columns, self.provenance, watch.seconds
         )
-
-
-def measured_features(generator: Generator) -> set[str]:
-    """Return the names of all features that are measured on this generator."""
-    further = set(FURTHER_FEATURES)
-    if generator.covariance is None:
-        further.discard("d_wmahalanobis")
-    learned = set() if generator.anomaly_network is None else set(LEARNED_FEATURES)
-    return {*Features.names(), *LOCAL_FEATURES} | further | learned
-
-
-def _covariance_setting(generator: Generator, regressor: Regressor) -> dict[str, str]:
-    """Name the covariance where the score depends on it."""
-    if generator.covariance is None or "d_wmahalanobis" not in regressor.features:
-        return {}
-    return {"covariance_sha256": generator.covariance.sha256}
-
-
-def _anomaly_network_setting(generator: Generator, regressor: Regressor) -> dict[str, str]:
-    """Name the anomaly network where the score depends on it."""
-    if generator.anomaly_network is None or not set(regressor.features) & set(LEARNED_FEATURES):
-        return {}
-    return {"anomaly_network_sha256": generator.anomaly_network.sha256}
-
-
-def _repeatability_setting(regressor: Regressor) -> dict[str, float]:
-    """State how far scores of one face taken again lie apart, one standard deviation in points, if known."""
-    stated = regressor.card.get("repeatability_sd")
-    return {"repeatability_sd": float(stated)} if isinstance(stated, (int, float)) else {}
 
 
 def _uncertainty(scores: list[float], residual_std: float) -> float:

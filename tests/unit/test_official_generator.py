@@ -17,7 +17,8 @@ from models.latent_statistics import kept_statistics
 from models.regressor import RegressorError
 from pipeline.normalization import normalize
 from pipeline.profile import Profile
-from pipeline.scoring import build_scorer, measured_features
+from pipeline.scoring import build_scorer
+from pipeline.scoring_provenance import measured_features
 from tests.official import NVIDIA_FILE, reference
 from tests.tiny import TINY_GENERATOR, random_metric
 
