@@ -49,7 +49,7 @@ evaluate: weights
 	$(SAY) "Measuring what is not measured yet: hours without a GPU; it may be interrupted"
 	$(BIN)/python -m bench.measure_cases --generated 400 $(if $(PHOTOS),--photos $(PHOTOS))
 	$(BIN)/python -m bench.evaluate $(if $(PHOTOS),--photos $(PHOTOS)) \
-		--document docs/validation.md --record bench/results/validation.json
+		--document docs/validation.md --record bench/results/validation.json --plot docs/images/validation.png
 
 bench: weights peers
 	$(SAY) "Scoring speed, receiving, memory and growth: 5 to 10 minutes on 2 idle cores"

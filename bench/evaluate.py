@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table as Shown
 
+from bench.validation_plot import draw_validation
 from bench.validation_rows import read_rows
 from bench.validation_tables import (
     Table,
@@ -43,6 +44,7 @@ def main() -> None:
     arguments.add_argument("--regressor", type=Path, help="instead of the one that ships")
     arguments.add_argument("--document", type=Path, help="replace the tables between its marks")
     arguments.add_argument("--record", type=Path, help="write the tables as JSON, too")
+    arguments.add_argument("--plot", type=Path, help="draw scores by group and by severity into this PNG")
     options = arguments.parse_args()
     generator = load_generator(GENERATOR, torch.device("cpu"))
     regressor = load_regressor(options.regressor or generator.folder / generator.card.regressor)
@@ -62,6 +64,8 @@ def main() -> None:
         Console().print(shown)
     if options.record:
         options.record.write_text(json.dumps({"rows": len(rows), "tables": tables}, indent=1) + "\n")
+    if options.plot:
+        draw_validation(rows, regressor, groups_in(options.photos), options.plot)
     if options.document:
         put_into(options.document, tables)
 

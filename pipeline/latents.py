@@ -11,7 +11,8 @@ from torch import Tensor
 class Latents:
     """What an optimisation found: w_norm (K, w_dim), w_raw (w_dim,), and the terms at the kept iterates.
 
-    similarity, averageness: (K + 1,), those of w_raw at last.
+    similarity, averageness: of each row that was descended with, those of w_raw at last: (K + 1,) of the
+    plain loop's; (2,) of Newton's, whose further candidates take the first one's last steps over.
     """
 
     w_norm: Tensor

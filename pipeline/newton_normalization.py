@@ -99,17 +99,13 @@ def normalize_by_newton(
     both = torch.cat([pulled, torch.zeros_like(pulled)])
     _, found = descended(whole, at.times(2), both, profile.raw_steps)
     w_norm = found.w[None, :many]
-    terms = [(found.similarity[:many], found.averageness[:many])]
     if len(noise):
         beside = NewtonState((near.w + noise[:, None]).flatten(0, 1), near.times(len(noise)).curvature)
         there, _ = descended(cheap, beside, pulled.repeat(len(noise)), profile.candidate_steps)
         further = w_norm + there.w.view(len(noise), many, -1) - near.w
         further = torch.minimum(torch.maximum(further, generator.w_low), generator.w_high)
         w_norm = torch.cat([w_norm, further])
-        with torch.no_grad():
-            terms += [whole.terms(w) for w in further]
-    terms.append((found.similarity[many:], found.averageness[many:]))
-    similarity, averageness = (torch.stack(column) for column in zip(*terms, strict=True))
+    similarity, averageness = found.similarity.view(2, many), found.averageness.view(2, many)
     return [
         Latents(w_norm[:, b], found.w[many + b], similarity[:, b], averageness[:, b]) for b in range(many)
     ]
