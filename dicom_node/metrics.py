@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from storage.deliveries import count_deliveries, count_failing
 from storage.scorings import count_scorings
 from storage.tables import Photograph
+from storage.workers import count_workers
 
 _STAGE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
@@ -65,7 +66,7 @@ class NodeCollector(Collector):
         with self._sessions() as session:
             photographs = session.scalar(select(func.count()).select_from(Photograph)) or 0
             scorings, deliveries = count_scorings(session), count_deliveries(session)
-            failing = count_failing(session)
+            failing, workers = count_failing(session), count_workers(session)
         received = CounterMetricFamily("facenorm_photographs_received", "Photographs stored")
         received.add_metric([], photographs)
         yield received
@@ -73,6 +74,7 @@ class NodeCollector(Collector):
         for status, number in scorings.items():
             scored.add_metric([status], number)
         yield scored
+        yield _gauge("facenorm_workers", "Workers that share the database, by state", "state", workers)
         yield _gauge("facenorm_deliveries", "Deliveries by state", "state", deliveries)
         errors = GaugeMetricFamily(
             "facenorm_delivery_errors",

@@ -1,4 +1,4 @@
-"""Where the queue of studies is kept: a file in the data folder, or the PostgreSQL database of the settings."""
+"""Where the queue of studies is kept: a file in the data folder, or the PostgreSQL of the settings."""
 
 from __future__ import annotations
 

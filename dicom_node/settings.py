@@ -105,6 +105,20 @@ class Scoring(_Section):
     timeout_seconds: Seconds = 3600.0
 
 
+class Workers(_Section):
+    """How workers that share a PostgreSQL database are told from such as have gone."""
+
+    beat_seconds: Seconds = 5.0
+    # The work of a worker that was silent for so long is handed to another.
+    gone_seconds: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _some_beats_may_be_late(self) -> Self:
+        if self.gone_seconds < 3 * self.beat_seconds:
+            raise ValueError("gone_seconds must be three times beat_seconds or more")
+        return self
+
+
 class Quality(_Section):
     """From where on a photograph is scored with a warning, and from where on it is rejected."""
 
@@ -247,6 +261,7 @@ class Settings(BaseSettings):
     data: Data = Data()
     trigger: Trigger = Trigger()
     scoring: Scoring = Scoring()
+    workers: Workers = Workers()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
     senders: tuple[Sender, ...] = ()

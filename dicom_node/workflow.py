@@ -61,13 +61,12 @@ class StudyQueue:
         attempts: int = 3,
         retry_seconds: float = 5.0,
         starts: int = 10,
-        executor_id: str = _EXECUTOR,
-        shared: bool = False,
+        executor_id: str | None = None,
     ) -> None:
         """Take the two steps; both get SOP Instance UIDs and must be harmless when run again.
 
-        system_database: a SQLite file, or the URL of a PostgreSQL database. shared: other processes take
-        studies from it, too; each needs an `executor_id` that no other one has, now or later.
+        system_database: a SQLite file, or the URL of a PostgreSQL database. executor_id: where other
+        processes take studies from it, too, a name that none of them has, now or later.
 
         attempts: how often a step that raises is tried, `retry_seconds` (doubling) apart. starts: how often
         a study is taken up whose process ended in the midst of it; a photograph on which a decoder crashes
@@ -75,8 +74,8 @@ class StudyQueue:
         """
         self._system_database = system_database
         self.version = f"{_STEPS_REVISION}-{setup_digest[:12]}"
-        self._executor_id = executor_id
-        self._shared = shared
+        self._executor_id = executor_id or _EXECUTOR
+        self._shared = executor_id is not None
         self._score_photograph = score_photograph
         self._report_study = report_study
         self._attempts = attempts

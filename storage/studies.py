@@ -26,7 +26,6 @@ class OpenStudy:
     reopened: int = 0
 
 
-
 def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> list[OpenStudy]:
     """Return the open studies that received nothing for `quiet_seconds`, longest quiet first.
 

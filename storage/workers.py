@@ -60,11 +60,11 @@ def beats_of_living(session: Session) -> dict[str, int]:
 
 
 def give_up_workers(session: Session, still: Mapping[str, int], *, now: datetime) -> list[str]:
-    """Write down as gone those of `still` (executor id -> beats) that have not beaten since; the caller commits.
+    """Write down as gone those of `still` (executor id -> beats) that have not beaten since; return who.
 
-    Returns who was.
+    The caller commits.
     """
-    gone = []
+    gone: list[str] = []
     for executor_id, beats in still.items():
         gone += session.scalars(
             update(Worker)

