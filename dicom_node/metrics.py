@@ -40,6 +40,27 @@ class StageSeconds:
             self._histogram.labels(stage).observe(elapsed)
 
 
+class ChoreCollector(Collector):
+    """Failed turns of background chores, read when they are asked for."""
+
+    def __init__(self, failures: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Take what gives the number of failures by chore and class of error."""
+        self._failures = failures
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the numbers."""
+        failures = CounterMetricFamily(
+            "facenorm_chore_failures", "Failed turns of background chores", labels=["chore", "error"]
+        )
+        for (chore, error), number in self._failures().items():
+            failures.add_metric([chore, error], number)
+        yield failures
+
+
 class NodeCollector(Collector):
     """Photographs, scorings, deliveries, workflows and failed chores, read when they are asked for."""
 
@@ -88,12 +109,7 @@ class NodeCollector(Collector):
             "facenorm_disk_free_bytes", "Free space where the data folder lies", value=self._free_bytes()
         )
         yield _gauge("facenorm_workflows", "Unfinished and failed workflows", "state", self._workflows())
-        failures = CounterMetricFamily(
-            "facenorm_chore_failures", "Failed turns of background chores", labels=["chore", "error"]
-        )
-        for (chore, error), number in self._chore_failures().items():
-            failures.add_metric([chore, error], number)
-        yield failures
+        yield from ChoreCollector(self._chore_failures).collect()
 
 
 def _gauge(name: str, documentation: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:

@@ -27,7 +27,7 @@ APPLICATION = "facenorm"
 QUEUE, _REPORTS = "scoring", "reports"
 WORKFLOW, _REPORT_WORKFLOW = "score_study", "report_study"
 # Makes the id of a study's second workflow from that of its first.
-_REPORT = ":report"
+REPORT = ":report"
 # Names the order of the steps: raise it whenever a workflow changes, so that no workflow is
 # resumed by code that would take its finished steps for others.
 _STEPS_REVISION = "2"
@@ -183,7 +183,7 @@ class StudyQueue:
         def score_study(photographs: Sequence[str]) -> None:
             for photograph in photographs:
                 score_step(photograph)
-            with SetWorkflowID(f"{DBOS.workflow_id}{_REPORT}"):
+            with SetWorkflowID(f"{DBOS.workflow_id}{REPORT}"):
                 DBOS.enqueue_workflow(_REPORTS, report_workflow, photographs)
 
         return score_study
@@ -232,7 +232,7 @@ def forget_failed_workflows(system_database: Path | str) -> list[str]:
         identifiers = [status.workflow_id for status in failed]
         if identifiers:
             client.delete_workflows(whole(identifiers))
-        return [identifier.removesuffix(_REPORT) for identifier in identifiers]
+        return [identifier.removesuffix(REPORT) for identifier in identifiers]
     finally:
         client.destroy()
 
@@ -251,7 +251,7 @@ def forget_studies(system_database: Path | str, studies: Sequence[str]) -> None:
 
 def whole(identifiers: Sequence[str]) -> list[str]:
     """Return the ids and, for reports, those of the workflows before: a study starts anew as a whole."""
-    return sorted({*identifiers, *(identifier.removesuffix(_REPORT) for identifier in identifiers)})
+    return sorted({*identifiers, *(identifier.removesuffix(REPORT) for identifier in identifiers)})
 
 
 def system_database(data_folder: Path) -> Path:

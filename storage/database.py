@@ -36,10 +36,24 @@ def open_database(url: str) -> Engine:
 
     Raises UnusableDatabaseError, whatever the cause.
     """
+    return _migrated(url)[0]
+
+
+def migrate_database(url: str) -> tuple[str | None, str | None]:
+    """Upgrade the tables at `url`; return the revision before, None without tables, and the one after.
+
+    Raises UnusableDatabaseError, whatever the cause.
+    """
+    engine, revisions = _migrated(url)
+    engine.dispose()
+    return revisions
+
+
+def _migrated(url: str) -> tuple[Engine, tuple[str | None, str | None]]:
     try:
         engine = connect(url)
         try:
-            migrate(engine)
+            revisions = migrate(engine)
         except BaseException:
             engine.dispose()
             raise
@@ -49,7 +63,7 @@ def open_database(url: str) -> Engine:
         raise UnusableDatabaseError(
             f"the database cannot be used ({type(error).__name__}); check data.database_url"
         ) from None
-    return engine
+    return engine, revisions
 
 
 def is_postgresql(url: str) -> bool:

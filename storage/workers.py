@@ -115,3 +115,8 @@ def count_workers(session: Session) -> dict[str, int]:
     gone = session.scalar(select(func.count()).select_from(Worker).where(Worker.gone_at.is_not(None))) or 0
     every = session.scalar(select(func.count()).select_from(Worker)) or 0
     return {ALIVE: every - gone, GONE: gone}
+
+
+def count_seen_since(session: Session, since: datetime) -> int:
+    """Return how many workers have beaten since a time by their own clocks, and taken no leave."""
+    return session.scalar(select(func.count()).select_from(Worker).where(Worker.seen_at > since)) or 0
