@@ -21,12 +21,10 @@ def serve(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
     ] = None,
-    score: Annotated[
+    no_score: Annotated[
         bool,
-        typer.Option(
-            " /--no-score", help="Receive and send only; `facenorm worker` scores. Needs PostgreSQL."
-        ),
-    ] = True,
+        typer.Option("--no-score", help="Receive and send only; `facenorm worker` scores. Needs PostgreSQL."),
+    ] = False,
 ) -> None:
     """Run the node until SIGTERM or SIGINT."""
     try:
@@ -34,7 +32,7 @@ def serve(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    factory = partial(load_scorer, settings.scoring, settings.quality.thresholds()) if score else None
+    factory = None if no_score else partial(load_scorer, settings.scoring, settings.quality.thresholds())
     raise typer.Exit(run_node(settings, factory, reread=lambda: load_settings(config)))
 
 

@@ -66,6 +66,9 @@ class NodeUnderTest:
     storage_commitment: bool = False
     # Further settings: lines of [delivery], and whole tables at the end of the file.
     delivery: str = ""
+    database_url: str = ""
+    # Whether it scores itself; otherwise workers do.
+    scores: bool = True
     further: str = ""
     port: int = field(default_factory=free_port)
     status_port: int = field(default_factory=free_port)
@@ -81,6 +84,7 @@ class NodeUnderTest:
             [data]
             folder = "{self.data}"
             minimum_free_megabytes = 0
+            database_url = "{self.database_url}"
             [trigger]
             quiet_seconds = {self.quiet_seconds}
             [delivery]
@@ -123,7 +127,13 @@ class NodeUnderTest:
     def command(self, *, seconds: float, seed: int = 0) -> list[str]:
         """Return the command line that serves with the small scorer."""
         arguments = [str(self.config), str(self.scorer_log), str(seconds), str(seed)]
-        return [sys.executable, "-m", "tests.small_node", *arguments]
+        role = [] if self.scores else ["--no-score"]
+        return [sys.executable, "-m", "tests.small_node", *arguments, *role]
+
+    def worker_command(self, *, seconds: float, status_port: int, seed: int = 0) -> list[str]:
+        """Return the command line of a worker beside the node, with the small scorer."""
+        arguments = [str(self.config), str(self.scorer_log), str(seconds), str(seed)]
+        return [sys.executable, "-m", "tests.small_node", *arguments, "worker", str(status_port)]
 
     def send(self, *photographs: Path) -> None:
         """Send with DCMTK; fails the test unless every photograph was acknowledged."""
