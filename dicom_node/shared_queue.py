@@ -42,6 +42,7 @@ class SharedQueue:
                 "workflow_name": WORKFLOW,
                 "workflow_id": workflow_id,
                 "app_version": version,
+                "priority": int(study.urgency),
             },
             list(study.photographs),
         )

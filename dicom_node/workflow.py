@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
-from dbos import DBOS, DBOSClient, DBOSConfig, SetWorkflowID, WorkflowStatus
+from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowID, WorkflowStatus
 
 from dicom_node.logs import innermost
 from dicom_node.outage import outlast
@@ -144,7 +144,7 @@ class StudyQueue:
         """Enqueue the study's workflow unless one with this id exists."""
         if self._workflow is None:
             raise RuntimeError("the queue was not started")
-        with SetWorkflowID(workflow_id):
+        with SetWorkflowID(workflow_id), SetEnqueueOptions(priority=int(study.urgency)):
             DBOS.enqueue_workflow(QUEUE, self._workflow, list(study.photographs))
         _log.info("study queued", workflow_id=workflow_id, photographs=len(study.photographs))
 

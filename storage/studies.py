@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from storage.encounter_scores import usable_date
 from storage.tables import Encounter, Photograph, Scoring
+from storage.urgency import Urgency, urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +20,13 @@ class OpenStudy:
 
     photographs: the SOP Instance UIDs of all its photographs, covered ones included, sorted; not those that
     retention has taken away, which the earlier reports tell of. reopened: how often it was asked for anew.
+    urgency: how soon it is to be scored.
     """
 
     study_instance_uid: str
     photographs: tuple[str, ...]
     reopened: int = 0
+    urgency: Urgency = Urgency.UNDATED
 
 
 def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> list[OpenStudy]:
@@ -51,7 +54,15 @@ def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> l
         )
     ):
         members[encounter_pk].append(uid)
-    return [OpenStudy(e.study_instance_uid, tuple(sorted(members[e.id])), e.reopened) for e in ordered]
+    return [
+        OpenStudy(
+            e.study_instance_uid,
+            tuple(sorted(members[e.id])),
+            e.reopened,
+            urgency(e.study_date, reopened=e.reopened, now=now),
+        )
+        for e in ordered
+    ]
 
 
 def photographs_of(session: Session, uids: tuple[str, ...] | list[str]) -> list[Photograph]:
