@@ -278,10 +278,14 @@ class Node:
     def _trigger_work(
         self, core: Core, shared: SharedQueue | None, scoring: ScoringSide | None
     ) -> dict[str, Chore]:
-        quiet_seconds = self._settings.trigger.quiet_seconds
+        wanted = self._settings.trigger
         if shared:
             submitting = SharedTrigger(
-                sessions=core.sessions, queue=shared, clock=self._clock, quiet_seconds=quiet_seconds
+                sessions=core.sessions,
+                queue=shared,
+                clock=self._clock,
+                quiet_seconds=wanted.quiet_seconds,
+                most_waiting=wanted.most_waiting_per_sender,
             )
             absent = absent_workers(self._settings, core, shared, clock=self._clock, holder=self._name)
             self._stopping.callback(absent.resign)
@@ -295,8 +299,9 @@ class Node:
             sessions=core.sessions,
             workflows=scoring.queue,
             clock=self._clock,
-            quiet_seconds=quiet_seconds,
+            quiet_seconds=wanted.quiet_seconds,
             setup_digest=scoring.provenance.digest(),
+            most_waiting=wanted.most_waiting_per_sender,
         )
         return {"trigger": (_SWEEP_SECONDS, trigger.sweep)}
 

@@ -91,6 +91,8 @@ class Trigger(_Section):
     """When a study is scored: nothing has come for this long."""
 
     quiet_seconds: Annotated[float, Field(ge=0)] = 10.0
+    # Studies of one sender, and of today or not, that wait in the queue at a time; 0: any number.
+    most_waiting_per_sender: Annotated[int, Field(ge=0)] = 50
 
 
 class Scoring(_Section):

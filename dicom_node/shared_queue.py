@@ -13,6 +13,9 @@ from storage.studies import OpenStudy
 
 _log = structlog.get_logger(__name__)
 
+# In one query: PostgreSQL takes 65,535 parameters.
+_IDENTIFIERS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class UnderWay:
@@ -50,12 +53,16 @@ class SharedQueue:
 
     def known(self, workflow_ids: Sequence[str]) -> set[str]:
         """Return those ids that have a workflow already, in whatever state."""
-        if not workflow_ids:
-            return set()
-        found = self._client.list_workflows(
-            workflow_ids=list(workflow_ids), load_input=False, load_output=False
-        )
-        return {status.workflow_id for status in found}
+        found: set[str] = set()
+        for start in range(0, len(workflow_ids), _IDENTIFIERS):
+            part = list(workflow_ids[start : start + _IDENTIFIERS])
+            statuses = self._client.list_workflows(workflow_ids=part, load_input=False, load_output=False)
+            found.update(status.workflow_id for status in statuses)
+        return found
+
+    def unfinished(self, workflow_ids: Collection[str]) -> set[str]:
+        """Return those ids whose workflow waits or runs."""
+        return {status.workflow_id for status in self._list(*UNFINISHED)} & set(workflow_ids)
 
     def depth(self) -> dict[str, int]:
         """Return DBOS's state -> number of unfinished and failed workflows."""

@@ -155,6 +155,12 @@ class StudyQueue:
         found = DBOS.list_workflows(workflow_ids=list(workflow_ids), load_input=False, load_output=False)
         return {status.workflow_id for status in found}
 
+    def unfinished(self, workflow_ids: Sequence[str]) -> set[str]:
+        """Return those ids whose workflow waits or runs."""
+        wanted = set(workflow_ids)
+        found = DBOS.list_workflows(status=list(UNFINISHED), load_input=False, load_output=False)
+        return {status.workflow_id for status in found if status.workflow_id in wanted}
+
     def depth(self) -> dict[str, int]:
         """Return DBOS's state -> number of unfinished and failed workflows."""
         found = DBOS.list_workflows(status=[*UNFINISHED, *FAILED], load_input=False, load_output=False)

@@ -20,13 +20,14 @@ class OpenStudy:
 
     photographs: the SOP Instance UIDs of all its photographs, covered ones included, sorted; not those that
     retention has taken away, which the earlier reports tell of. reopened: how often it was asked for anew.
-    urgency: how soon it is to be scored.
+    urgency: how soon it is to be scored. sender: the AE title that sent the photograph which came last.
     """
 
     study_instance_uid: str
     photographs: tuple[str, ...]
     reopened: int = 0
     urgency: Urgency = Urgency.UNDATED
+    sender: str = ""
 
 
 def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> list[OpenStudy]:
@@ -48,18 +49,21 @@ def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> l
     ordered = [e for e in encounters if not e.reopened]
     ordered += sorted((e for e in encounters if e.reopened), key=lambda e: (e.study_date, e.study_time, e.id))
     members: dict[int, list[str]] = defaultdict(list)
-    for encounter_pk, uid in session.execute(
-        select(Photograph.encounter_pk, Photograph.sop_instance_uid).where(
-            Photograph.encounter_pk.in_(uncovered), Photograph.purged_at.is_(None)
-        )
+    senders: dict[int, str] = {}
+    for encounter_pk, uid, sender in session.execute(
+        select(Photograph.encounter_pk, Photograph.sop_instance_uid, Photograph.calling_ae_title)
+        .where(Photograph.encounter_pk.in_(uncovered), Photograph.purged_at.is_(None))
+        .order_by(Photograph.id)
     ):
         members[encounter_pk].append(uid)
+        senders[encounter_pk] = sender
     return [
         OpenStudy(
             e.study_instance_uid,
             tuple(sorted(members[e.id])),
             e.reopened,
             urgency(e.study_date, reopened=e.reopened, now=now),
+            senders.get(e.id, ""),
         )
         for e in ordered
     ]
