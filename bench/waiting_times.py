@@ -10,6 +10,7 @@ when its scoring begins. It measures the queue, not the cores.
 from __future__ import annotations
 
 import argparse
+import logging
 import statistics
 import tempfile
 import threading
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
 from bench.table import show
@@ -158,6 +160,7 @@ def main() -> None:
     parser.add_argument("--clinic", type=int, default=8, help="studies of the clinic, two seconds apart")
     parser.add_argument("--seconds", type=float, default=0.3, help="that one scoring takes")
     given = vars(parser.parse_args())
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     shipped = Settings().trigger.most_waiting_per_sender
     cases = [
         ("old studies imported, in order of arrival", True, False, 0),

@@ -35,6 +35,8 @@ _STEPS_REVISION = "2"
 _EXECUTOR = "node"
 # Of a worker's DBOS: two queues, two workflows, the listener and the recovery.
 _POOL_SIZE = 8
+# PostgreSQL bears more questions than the one disk of a small node, and a GPU should not wait.
+_POLL_SECONDS, _SHARED_POLL_SECONDS = 0.5, 0.2
 
 UNFINISHED = ("ENQUEUED", "PENDING", "DELAYED")
 FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
@@ -115,7 +117,7 @@ class StudyQueue:
                 queue,
                 global_concurrency=None if self._shared else 1,
                 worker_concurrency=1,
-                polling_interval_sec=0.5,
+                polling_interval_sec=_SHARED_POLL_SECONDS if self._shared else _POLL_SECONDS,
                 on_conflict="always_update",
             )
         if not self._shared:
