@@ -40,6 +40,11 @@ class Command:
 COMMANDS = {
     "demo": Command("dicom_node.commands.demo:demo", "Show the whole loop on this machine."),
     "serve": Command("dicom_node.commands.serve:serve", "Run the node."),
+    "worker": Command("dicom_node.commands.worker:worker", "Score beside a node, on PostgreSQL."),
+    "migrate": Command("dicom_node.commands.migrate:migrate", "Bring the database's tables up to date."),
+    "import": Command(
+        "dicom_node.commands.importing:import_node", "Move a node's history from SQLite to PostgreSQL."
+    ),
     "score": Command("dicom_node.commands.score:score", "Score photographs: JPEG, PNG or DICOM files."),
     "calibrate": Command(
         "dicom_node.commands.calibrate:calibrate", "Fit a regressor to a site's own ratings."

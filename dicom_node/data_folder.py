@@ -9,6 +9,11 @@ from pathlib import Path
 _LOCK_NAME = "node.lock"
 
 
+def has_had_a_node(folder: Path) -> bool:
+    """Whether a node has ever worked on the folder."""
+    return (folder / _LOCK_NAME).exists()
+
+
 class FolderInUseError(Exception):
     """Another node works on the data folder; the text says which folder and what to do."""
 

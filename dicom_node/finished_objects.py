@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from io import BytesIO
 
 from pydicom.dataset import FileDataset
 from pydicom.filewriter import dcmwrite
+from sqlalchemy.orm import Session, sessionmaker
 
 from reports.reported_photograph import ObjectReference
-from storage.artefacts import FinishedObject
+from storage.artefacts import FinishedObject, names_file
 from storage.instances import InstanceStore
 from storage.tables import Artefact
 
@@ -26,6 +28,20 @@ def keep(store: InstanceStore, kind: str, finished: FileDataset) -> FinishedObje
         sha256=stored.sha256,
         path=stored.path,
     )
+
+
+def discard_unnamed(
+    sessions: sessionmaker[Session], store: InstanceStore, objects: Iterable[FinishedObject]
+) -> None:
+    """Delete the files of objects that were not recorded, unless the recorded one is the same to the byte.
+
+    Raises OSError.
+    """
+    for one in objects:
+        with sessions() as session:
+            named = names_file(session, one.path)
+        if not named:
+            store.delete(one.path)
 
 
 def reference(made: Artefact | FinishedObject | None) -> ObjectReference | None:

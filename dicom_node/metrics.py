@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from storage.deliveries import count_deliveries, count_failing
 from storage.scorings import count_scorings
 from storage.tables import Photograph
+from storage.workers import count_workers
 
 _STAGE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
@@ -37,6 +38,27 @@ class StageSeconds:
         """Count one scoring's stages, name -> seconds."""
         for stage, elapsed in seconds.items():
             self._histogram.labels(stage).observe(elapsed)
+
+
+class ChoreCollector(Collector):
+    """Failed turns of background chores, read when they are asked for."""
+
+    def __init__(self, failures: Callable[[], Mapping[tuple[str, str], int]]) -> None:
+        """Take what gives the number of failures by chore and class of error."""
+        self._failures = failures
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the numbers."""
+        failures = CounterMetricFamily(
+            "facenorm_chore_failures", "Failed turns of background chores", labels=["chore", "error"]
+        )
+        for (chore, error), number in self._failures().items():
+            failures.add_metric([chore, error], number)
+        yield failures
 
 
 class NodeCollector(Collector):
@@ -65,7 +87,7 @@ class NodeCollector(Collector):
         with self._sessions() as session:
             photographs = session.scalar(select(func.count()).select_from(Photograph)) or 0
             scorings, deliveries = count_scorings(session), count_deliveries(session)
-            failing = count_failing(session)
+            failing, workers = count_failing(session), count_workers(session)
         received = CounterMetricFamily("facenorm_photographs_received", "Photographs stored")
         received.add_metric([], photographs)
         yield received
@@ -73,6 +95,7 @@ class NodeCollector(Collector):
         for status, number in scorings.items():
             scored.add_metric([status], number)
         yield scored
+        yield _gauge("facenorm_workers", "Workers that share the database, by state", "state", workers)
         yield _gauge("facenorm_deliveries", "Deliveries by state", "state", deliveries)
         errors = GaugeMetricFamily(
             "facenorm_delivery_errors",
@@ -86,12 +109,7 @@ class NodeCollector(Collector):
             "facenorm_disk_free_bytes", "Free space where the data folder lies", value=self._free_bytes()
         )
         yield _gauge("facenorm_workflows", "Unfinished and failed workflows", "state", self._workflows())
-        failures = CounterMetricFamily(
-            "facenorm_chore_failures", "Failed turns of background chores", labels=["chore", "error"]
-        )
-        for (chore, error), number in self._chore_failures().items():
-            failures.add_metric([chore, error], number)
-        yield failures
+        yield from ChoreCollector(self._chore_failures).collect()
 
 
 def _gauge(name: str, documentation: str, label: str, values: Mapping[str, int]) -> GaugeMetricFamily:

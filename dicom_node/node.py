@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -14,56 +12,39 @@ from typing import TypedDict
 
 import structlog
 from prometheus_client import CollectorRegistry
-from sqlalchemy import Engine, text
-from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.caller import Caller
 from dicom_node.chores import Chore, Chores
 from dicom_node.commitment_scp import CommitmentScp
 from dicom_node.commitment_scu import CommitmentScu
 from dicom_node.commitments import Commitments
+from dicom_node.core import Core, NodeError, open_core, why_not_bound
 from dicom_node.data_folder import FolderInUseError, FolderLock
 from dicom_node.echo import Echoes
-from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping
-from dicom_node.logs import configure_logs
+from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping, process_name
 from dicom_node.metrics import NodeCollector, StageSeconds
 from dicom_node.outbox import Backoff, Outbox
 from dicom_node.priors import Priors
 from dicom_node.priors_scu import PriorsScu
 from dicom_node.receiver import Receiver
-from dicom_node.scorer_loading import Scorer, ScorerUnusableError
-from dicom_node.scoring_process import ScoringError, ScoringProcess
+from dicom_node.scorer_loading import Scorer
+from dicom_node.scoring_side import ScoringSide
 from dicom_node.sender import Sender
 from dicom_node.settings import Destination, Settings
+from dicom_node.shared_queue import SharedQueue
+from dicom_node.shared_trigger import SharedTrigger
+from dicom_node.shared_work import absent_workers, look_after, open_shared_queue
 from dicom_node.status import StatusServer, build_app, reasons_of
 from dicom_node.status_page import StatusPage
-from dicom_node.study_report import StudyReporter
-from dicom_node.study_steps import StudySteps
 from dicom_node.tls import TlsError, calling_context, listening_context
 from dicom_node.trigger import Trigger
-from dicom_node.workflow import StudyQueue, system_database
-from pipeline.result import Provenance
-from storage.database import UnusableDatabaseError, open_database, sessions
-from storage.instances import InstanceStore
+from storage.database import is_postgresql
 
 _log = structlog.get_logger(__name__)
 
 _SWEEP_SECONDS = 1.0
 _ECHO_SECONDS = 60.0
 _STOP_SECONDS = 5
-
-
-class NodeError(Exception):
-    """The node cannot run; the text says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Core:
-    """What every later part stands on."""
-
-    engine: Engine
-    sessions: sessionmaker[Session]
-    store: InstanceStore
 
 
 class _Calling(TypedDict):
@@ -82,29 +63,30 @@ class Node:
         self,
         settings: Settings,
         *,
-        scorer_factory: Callable[[], Scorer],
+        scorer_factory: Callable[[], Scorer] | None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Random | None = None,
     ) -> None:
         """Compose nothing yet. `scorer_factory` is called in the scoring process; it may take its time.
 
-        It is pickled: a function of a module, or a `partial` of one.
+        It is pickled: a function of a module, or a `partial` of one. None: nothing is scored here, but by
+        workers on the same PostgreSQL database.
 
         clock: what every due time is compared with, in UTC. random: spreads the retries.
         """
         self._settings = settings
         self._scorer_factory = scorer_factory
         self._clock = clock
+        self._name = process_name()
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._registry = CollectorRegistry()
         self._stages = StageSeconds(self._registry)
         self._receiver: Receiver | None = None
-        self._queue: StudyQueue | None = None
         self._chores: Chores | None = None
         self._page: StatusPage | None = None
         self._status: StatusServer | None = None
-        self._scorer: ScoringProcess | None = None
-        self._core: _Core | None = None
+        self._scoring: ScoringSide | None = None
+        self._core: Core | None = None
         self._checks: Mapping[str, Callable[[], str | None]] = {}
         self._echoes: Echoes | None = None
         self._listening_tls: ssl.SSLContext | None = None
@@ -177,39 +159,25 @@ class Node:
         commitments = self._commitments(core)
         commitment_scp = self._commitment_scp(core)
         self._receiver = self._start_receiver(core, commitments, commitment_scp)
-        steps = StudySteps(
-            sessions=core.sessions,
-            store=core.store,
-            scorer=self._start_scorer(),
-            reporter=self._reporter(core),
-            clock=self._clock,
-            observe=self._stages.observe,
-        )
-        queue = self._queue = self._start_queue(steps)
+        shared = self._open_shared_queue()
+        scoring = self._scoring = self._start_scoring(core, shared)
+        depth = shared.depth if shared else scoring.queue.depth if scoring else dict
         work = self._delivery_work(core, commitments, commitment_scp) | self._upkeep(core)
-        work |= self._priors_work(core)
-        chores = self._chores = self._start_chores(core, queue, steps.scorer.provenance.digest(), work)
+        work |= self._priors_work(core) | (scoring.work if scoring else {})
+        work |= self._trigger_work(core, shared, scoring)
+        chores = self._chores = self._start_chores(work)
         self._registry.register(
             NodeCollector(
                 sessions=core.sessions,
-                workflows=queue.depth,
+                workflows=depth,
                 chore_failures=lambda: chores.failures,
                 free_bytes=core.store.free_bytes,
             )
         )
-        self._page = self._status_page(core, queue, steps.scorer.provenance)
+        self._page = self._status_page(core, depth, scoring)
         _log.info("ready", port=self.port)
 
-    def _reporter(self, core: _Core) -> StudyReporter:
-        return StudyReporter(
-            sessions=core.sessions,
-            store=core.store,
-            destinations=tuple(destination.ae_title for destination in self._settings.destinations),
-            clock=self._clock,
-            options=self._settings.reports.options,
-        )
-
-    def _open(self) -> _Core:
+    def _open(self) -> Core:
         settings = self._settings
         try:
             self._load_certificates()
@@ -221,12 +189,9 @@ class Node:
             raise NodeError(str(error)) from None
         except OSError as error:
             raise NodeError(f"the data folder {settings.data.folder}: {error.strerror}") from None
-        try:
-            engine = open_database(settings.database_url)
-        except UnusableDatabaseError as error:
-            raise NodeError(str(error)) from None
-        self._stopping.callback(engine.dispose)
-        return _Core(engine, sessions(engine), InstanceStore(settings.data.folder))
+        core = open_core(settings)
+        self._stopping.callback(core.close)
+        return core
 
     def _load_certificates(self) -> None:
         settings = self._settings
@@ -248,13 +213,13 @@ class Node:
             )
             server = StatusServer(app, host=where.host, port=where.port)
         except OSError as error:
-            raise NodeError(_why_not_bound("status", where.host, where.port, error)) from None
+            raise NodeError(why_not_bound("status", where.host, where.port, error)) from None
         server.start()
         self._stopping.callback(server.stop)
         return server
 
     def _start_receiver(
-        self, core: _Core, commitments: Commitments, commitment_scp: CommitmentScp
+        self, core: Core, commitments: Commitments, commitment_scp: CommitmentScp
     ) -> Receiver:
         where = self._settings.node
         receiver = Receiver(
@@ -269,60 +234,79 @@ class Node:
         try:
             receiver.start()
         except OSError as error:
-            raise NodeError(_why_not_bound("node", where.host, where.port, error)) from None
+            raise NodeError(why_not_bound("node", where.host, where.port, error)) from None
         self._stopping.callback(receiver.stop)
         return receiver
 
-    def _start_scorer(self) -> ScoringProcess:
-        scorer = self._scorer = ScoringProcess(
-            self._scorer_factory,
-            timeout_seconds=self._settings.scoring.timeout_seconds,
-            prepare_logs=partial(configure_logs, self._settings),
-        )
-        self._stopping.callback(scorer.close)
-        try:
-            scorer.start()
-        except ScorerUnusableError as error:
-            raise NodeError(str(error)) from None
-        except ScoringError as error:
-            raise NodeError(f"the scorer cannot be loaded: {error}; the log says more") from None
-        return scorer
-
-    def _start_queue(self, steps: StudySteps) -> StudyQueue:
-        queue = StudyQueue(
-            system_database=system_database(self._settings.data.folder),
-            setup_digest=steps.scorer.provenance.digest(),
-            score_photograph=steps.score_photograph,
-            report_study=steps.report_study,
-        )
-        queue.start()
-        self._stopping.callback(self._stop_queue, queue)
+    def _open_shared_queue(self) -> SharedQueue | None:
+        if not is_postgresql(self._settings.database_url):
+            if self._scorer_factory is None:
+                raise NodeError("a node that does not score needs PostgreSQL, which its workers share")
+            return None
+        queue = open_shared_queue(self._settings)
+        self._stopping.callback(queue.close)
         return queue
 
-    def _stop_queue(self, queue: StudyQueue) -> None:
-        self._came_to_rest &= queue.stop(seconds=_STOP_SECONDS)
+    def _start_scoring(self, core: Core, shared: SharedQueue | None) -> ScoringSide | None:
+        if self._scorer_factory is None:
+            return None
+        scoring = ScoringSide(
+            self._settings,
+            core,
+            scorer_factory=self._scorer_factory,
+            clock=self._clock,
+            observe=self._stages.observe,
+            executor_id=self._name,
+            shared=shared,
+        )
+        self._stopping.callback(self._stop_scoring, scoring)
+        scoring.start()
+        return scoring
+
+    def _stop_scoring(self, scoring: ScoringSide) -> None:
+        self._came_to_rest &= scoring.stop()
 
     def _stop_chores(self, chores: Chores) -> None:
         self._came_to_rest &= chores.stop(seconds=_STOP_SECONDS)
 
-    def _start_chores(
-        self, core: _Core, queue: StudyQueue, setup_digest: str, work: Mapping[str, Chore]
-    ) -> Chores:
-        settings = self._settings
-        trigger = Trigger(
-            sessions=core.sessions,
-            workflows=queue,
-            clock=self._clock,
-            quiet_seconds=settings.trigger.quiet_seconds,
-            setup_digest=setup_digest,
-        )
-        chores = Chores({"trigger": (_SWEEP_SECONDS, trigger.sweep), **work})
+    def _start_chores(self, work: Mapping[str, Chore]) -> Chores:
+        chores = Chores(work)
         chores.start()
         self._stopping.callback(self._stop_chores, chores)
         return chores
 
+    def _trigger_work(
+        self, core: Core, shared: SharedQueue | None, scoring: ScoringSide | None
+    ) -> dict[str, Chore]:
+        wanted = self._settings.trigger
+        if shared:
+            submitting = SharedTrigger(
+                sessions=core.sessions,
+                queue=shared,
+                clock=self._clock,
+                quiet_seconds=wanted.quiet_seconds,
+                most_waiting=wanted.most_waiting_per_sender,
+            )
+            absent = absent_workers(self._settings, core, shared, clock=self._clock, holder=self._name)
+            self._stopping.callback(absent.resign)
+            return {
+                "trigger": (_SWEEP_SECONDS, submitting.sweep),
+                **look_after(self._settings, absent),
+            }
+        if scoring is None:
+            return {}
+        trigger = Trigger(
+            sessions=core.sessions,
+            workflows=scoring.queue,
+            clock=self._clock,
+            quiet_seconds=wanted.quiet_seconds,
+            setup_digest=scoring.provenance.digest(),
+            most_waiting=wanted.most_waiting_per_sender,
+        )
+        return {"trigger": (_SWEEP_SECONDS, trigger.sweep)}
+
     def _delivery_work(
-        self, core: _Core, commitments: Commitments, commitment_scp: CommitmentScp
+        self, core: Core, commitments: Commitments, commitment_scp: CommitmentScp
     ) -> dict[str, Chore]:
         outbox = self._outbox(core)
 
@@ -343,7 +327,7 @@ class Node:
         }
         return deliveries | reports
 
-    def _upkeep(self, core: _Core) -> dict[str, Chore]:
+    def _upkeep(self, core: Core) -> dict[str, Chore]:
         housekeeping = Housekeeping(
             sessions=core.sessions,
             store=core.store,
@@ -361,26 +345,23 @@ class Node:
         }
         return {"housekeeping": (INTERVAL_SECONDS, housekeeping.turn), **calls}
 
-    def _status_page(self, core: _Core, queue: StudyQueue, provenance: Provenance) -> StatusPage:
+    def _status_page(
+        self, core: Core, depth: Callable[[], Mapping[str, int]], scoring: ScoringSide | None
+    ) -> StatusPage:
         return StatusPage(
             sessions=core.sessions,
             reasons=lambda: reasons_of(self._checks),
-            workflows=queue.depth,
+            workflows=depth,
             destinations=lambda: self._settings.destinations,
             echoes=lambda: self._echoes.last if self._echoes else {},
-            model=lambda: {
-                "generator": provenance.generator,
-                "regressor": provenance.regressor,
-                "profile": provenance.profile,
-                "setup": provenance.digest()[:12],
-            },
+            model=lambda: _model(scoring),
             clock=self._clock,
         )
 
     def _show(self, patients: bool) -> str:
         return self._page.render(patients=patients) if self._page else "the node is starting"
 
-    def _priors_work(self, core: _Core) -> dict[str, Chore]:
+    def _priors_work(self, core: Core) -> dict[str, Chore]:
         wanted = self._settings.priors
         if not wanted.ae_title:
             return {}
@@ -394,7 +375,7 @@ class Node:
         priors = Priors(sessions=core.sessions, scu=scu, clock=self._clock)
         return {"priors": (_SWEEP_SECONDS, priors.ask_due)}
 
-    def _outbox(self, core: _Core) -> Outbox:
+    def _outbox(self, core: Core) -> Outbox:
         return Outbox(
             sessions=core.sessions,
             resolve=core.store.absolute,
@@ -404,7 +385,7 @@ class Node:
             backoff=self._backoff,
         )
 
-    def _commitments(self, core: _Core) -> Commitments:
+    def _commitments(self, core: Core) -> Commitments:
         return Commitments(
             sessions=core.sessions,
             scu=CommitmentScu(**self._calling()),
@@ -414,7 +395,7 @@ class Node:
             timeout_seconds=self._settings.delivery.commitment_timeout_seconds,
         )
 
-    def _commitment_scp(self, core: _Core) -> CommitmentScp:
+    def _commitment_scp(self, core: Core) -> CommitmentScp:
         return CommitmentScp(
             sessions=core.sessions,
             store=core.store,
@@ -455,18 +436,24 @@ class Node:
 
     def _scorer_trouble(self) -> str | None:
         # The chores are what is started last.
-        loaded = self._chores and self._scorer and self._scorer.is_loaded
+        if self._scorer_factory is None:
+            return None if self._chores else "the node is starting"
+        loaded = self._chores and self._scoring and self._scoring.is_loaded
         return None if loaded else "the weights are not loaded"
 
     def _database_trouble(self) -> str | None:
         if self._core is None:
             return "not open"
-        with self._core.engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
-        return None
+        return self._core.database_trouble()
 
 
-def _why_not_bound(section: str, host: str, port: int, error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken; set another {section}.port, or stop what listens there"
-    return f"cannot listen on {host}, port {port}: {error.strerror}; set {section}.host and {section}.port"
+def _model(scoring: ScoringSide | None) -> dict[str, str]:
+    if scoring is None:
+        return {"scored by": "workers"}
+    provenance = scoring.provenance
+    return {
+        "generator": provenance.generator,
+        "regressor": provenance.regressor,
+        "profile": provenance.profile,
+        "setup": provenance.digest()[:12],
+    }

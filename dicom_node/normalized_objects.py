@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import FileDataset
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.finished_objects import keep, reference
+from dicom_node.finished_objects import discard_unnamed, keep, reference
 from dicom_node.kept_pictures import unpacked
 from dicom_node.photograph_header import read_header
 from dicom_node.scorer_loading import Scorer
@@ -59,8 +60,8 @@ class NormalizedObjects:
             return
         wanted = [kind for kind, (chosen, _) in _KINDS.items() if self.options.sends(chosen)]
         with self.sessions() as session:
-            if any(object_of_scoring(session, photograph.encounter_pk, scoring, kind) for kind in wanted):
-                return  # they were committed at once
+            if _are_made(session, photograph, scoring, wanted):
+                return
             encounter = session.get_one(Encounter, photograph.encounter_pk)
             patient = session.get_one(Patient, encounter.patient_pk)
             others = newest_files(session, patient.id)
@@ -74,7 +75,14 @@ class NormalizedObjects:
             for kind in wanted
             if kind in pictures
         ]
-        self._commit(photograph, scoring, made, predecessors)
+        try:
+            self._commit(photograph, scoring, made, predecessors)
+        except IntegrityError:
+            with self.sessions() as session:
+                if not _are_made(session, photograph, scoring, wanted):
+                    raise
+            # By another worker, which was quicker.
+            discard_unnamed(self.sessions, self.store, made)
 
     def _pictures(
         self, photograph: Photograph, path: str, images: FaceImages | None
@@ -120,3 +128,8 @@ class NormalizedObjects:
                     created_at=scoring.created_at,
                     shown=[scoring_id(photograph.sop_instance_uid, scoring.setup_digest)],
                 )
+
+
+def _are_made(session: Session, photograph: Photograph, scoring: Scoring, wanted: Iterable[str]) -> bool:
+    # They are committed at once.
+    return any(object_of_scoring(session, photograph.encounter_pk, scoring, kind) for kind in wanted)

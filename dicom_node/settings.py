@@ -91,6 +91,8 @@ class Trigger(_Section):
     """When a study is scored: nothing has come for this long."""
 
     quiet_seconds: Annotated[float, Field(ge=0)] = 10.0
+    # Studies of one sender, and of today or not, that wait in the queue at a time; 0: any number.
+    most_waiting_per_sender: Annotated[int, Field(ge=0)] = 50
 
 
 class Scoring(_Section):
@@ -103,6 +105,20 @@ class Scoring(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     # For one photograph; then the scoring process is ended and the photograph tried again.
     timeout_seconds: Seconds = 3600.0
+
+
+class Workers(_Section):
+    """How workers that share a PostgreSQL database are told from such as have gone."""
+
+    beat_seconds: Seconds = 5.0
+    # The work of a worker that was silent for so long is handed to another.
+    gone_seconds: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _some_beats_may_be_late(self) -> Self:
+        if self.gone_seconds < 3 * self.beat_seconds:
+            raise ValueError("gone_seconds must be three times beat_seconds or more")
+        return self
 
 
 class Quality(_Section):
@@ -247,6 +263,7 @@ class Settings(BaseSettings):
     data: Data = Data()
     trigger: Trigger = Trigger()
     scoring: Scoring = Scoring()
+    workers: Workers = Workers()
     quality: Quality = Quality()
     delivery: Delivery = Delivery()
     senders: tuple[Sender, ...] = ()

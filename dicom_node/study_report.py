@@ -17,7 +17,7 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.finished_objects import keep, reference
+from dicom_node.finished_objects import discard_unnamed, keep, reference
 from dicom_node.kept_pictures import unpacked
 from dicom_node.photograph_header import read_header
 from pipeline.encounter_score import EncounterScore, scoring_id
@@ -51,15 +51,23 @@ from storage.artefacts import (
 )
 from storage.encounter_scores import encounter_scores
 from storage.instances import InstanceStore
+from storage.patients import lock_patient
 from storage.scorings import find_scoring, result_of
 from storage.studies import later_covered_studies, newest_files, photographs_of
 from storage.tables import Artefact, Encounter, Patient, Photograph, Scoring
 
 _log = structlog.get_logger(__name__)
 
+# How often a report is begun anew when another worker changes its study meanwhile.
+_ATTEMPTS = 5
+
 
 class MissingScoringError(RuntimeError):
     """A report was to be written before every photograph had its scoring."""
+
+
+class StudyChangesError(RuntimeError):
+    """What a report has to show changed time and again while it was written; the step is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,13 @@ class _Study:
         return sorted({self.patient, *(self.course.scoring_ids if self.course else [])})
 
     @property
+    def newest(self) -> tuple[int | None, ...]:
+        """The keys of the objects that new ones would succeed."""
+        rows = [self.predecessor, *(self.latest.get(kind) for kind in (TREND, PATIENT_PDF))]
+        rows += [one.last_comparison for one in self.told]
+        return tuple(row.id if row is not None else None for row in rows)
+
+    @property
     def patient(self) -> str:
         """What tells whose study it was when the object was made: patients are merged."""
         return f"patient {self.encounter.patient_pk}"
@@ -147,18 +162,41 @@ class StudyReporter:
             self._report(photographs, setup)
 
     def _report(self, sop_instance_uids: Sequence[str], setup: str) -> None:
-        with self.sessions() as session:
-            study = _study(session, sop_instance_uids, setup)
+        """Report on the study as it is; begin anew where another worker changed it meanwhile."""
+        for _ in range(_ATTEMPTS):
+            with self.sessions() as session:
+                study = _study(session, sop_instance_uids, setup)
+            if self._tell(study, setup):
+                return
+        raise StudyChangesError("other workers kept changing what a study's report has to show")
+
+    def _tell(self, study: _Study, setup: str) -> bool:
+        """Whether the study is told of now, as it was read; otherwise nothing was done."""
         if study.predecessor is not None and study.predecessor.shown == study.shown:
             with self.sessions.begin() as session:
                 cover_photographs(session, study.predecessor, [one.photograph for one in study.told])
-            return
+            return True
         created = self.clock()
         made = self._comparisons(study, created)
         whole = self._of_the_encounter(study, made, created)
         report = self._structured_report(study, made, whole.get(TREND), created)
+        new = [*made.values(), *whole.values(), report]
+        if not self._committed(study, new, setup, created):
+            discard_unnamed(self.sessions, self.store, [one.finished for one in new])
+            return False
+        _log.info(
+            "report done", sop_instance_uid=report.finished.sop_instance_uid, photographs=len(study.told)
+        )
+        return True
+
+    def _committed(self, study: _Study, new: Sequence[_New], setup: str, created: datetime) -> bool:
+        """Record the objects, the report last, unless the study is no longer what they were made from."""
         with self.sessions.begin() as session:
-            for one in (*made.values(), *whole.values(), report):
+            lock_patient(session, study.of_patient.id)
+            now = _study(session, [one.photograph.sop_instance_uid for one in study.told], setup)
+            if now.shown != study.shown or now.newest != study.newest:
+                return False
+            for one in new:
                 row = add_artefact(
                     session,
                     one.finished,
@@ -170,9 +208,7 @@ class StudyReporter:
                     shown=one.shown,
                 )
             cover_photographs(session, row, [one.photograph for one in study.told])
-        _log.info(
-            "report done", sop_instance_uid=report.finished.sop_instance_uid, photographs=len(study.told)
-        )
+        return True
 
     def _comparisons(self, study: _Study, created: datetime) -> dict[int, _New]:
         """Return scoring key -> comparison, for each score that has none which shows all there is."""

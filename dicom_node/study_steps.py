@@ -1,7 +1,8 @@
 """The steps of a study's workflow: score one photograph, report on all of them.
 
 Each step first looks at what is kept already, and writes files before the rows that name them. So it can be
-killed anywhere and run again: it finds what is done, and starts over with what is not.
+killed anywhere and run again: it finds what is done, and starts over with what is not. Where several workers
+share a database, another one may have done the same meanwhile: who commits first has done it.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.kept_pictures import KIND as PICTURES
 from dicom_node.kept_pictures import packed
 from dicom_node.normalized_objects import NormalizedObjects
+from dicom_node.outage import outlast
 from dicom_node.scorer_loading import Scorer
 from dicom_node.study_report import StudyReporter
-from pipeline.result import FaceImages, Scored
+from pipeline.result import FaceImages, Rejection, Score, Scored
 from storage.audit import Event, audit_photograph
 from storage.instances import InstanceStore
 from storage.scorings import add_scoring, find_scoring
@@ -75,6 +78,18 @@ class StudySteps:
         created = self.clock()
         images, outcome = (result.images, result.score) if isinstance(result, Scored) else (None, result)
         pictures = self.store.write(PICTURES, photograph.sop_instance_uid, packed(images)) if images else None
+        path = pictures.path if pictures else None
+        try:
+            scoring = outlast(lambda: self._commit(photograph, outcome, created, path))
+        except IntegrityError:
+            return self._done_by_another(photograph, path), None
+        self.observe(outcome.seconds)
+        _log.info("photograph done", sop_instance_uid=photograph.sop_instance_uid, status=scoring.status)
+        return scoring, images
+
+    def _commit(
+        self, photograph: Photograph, outcome: Score | Rejection, created: datetime, pictures_path: str | None
+    ) -> Scoring:
         with self.sessions.begin() as session:
             scoring = add_scoring(
                 session,
@@ -82,12 +97,24 @@ class StudySteps:
                 provenance=self.scorer.provenance,
                 result=outcome,
                 created_at=created,
-                pictures_path=pictures.path if pictures else None,
+                pictures_path=pictures_path,
             )
             audit_photograph(session, Event.SCORED, photograph, at=created, outcome=scoring.status)
-        self.observe(outcome.seconds)
-        _log.info("photograph done", sop_instance_uid=photograph.sop_instance_uid, status=scoring.status)
-        return scoring, images
+        return scoring
+
+    def _done_by_another(self, photograph: Photograph, pictures_path: str | None) -> Scoring:
+        """Return the scoring that another worker committed first, and drop our own pictures.
+
+        Raises LookupError where there is none: the photograph has been erased.
+        """
+        with self.sessions() as session:
+            scoring = find_scoring(session, photograph, self.scorer.provenance.digest())
+        if pictures_path and (scoring is None or scoring.pictures_path != pictures_path):
+            self.store.delete(pictures_path)
+        if scoring is None:
+            raise LookupError("the photograph is gone")
+        _log.info("photograph was done by another worker", sop_instance_uid=photograph.sop_instance_uid)
+        return scoring
 
     @property
     def _objects(self) -> NormalizedObjects:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.fair_share import fair_share
 from storage.studies import OpenStudy, quiet_studies
 
 
@@ -27,6 +28,10 @@ class TakesStudies(Protocol):
 
     def known(self, workflow_ids: Sequence[str], /) -> set[str]:
         """Return those ids that have a workflow already, in whatever state."""
+        ...
+
+    def unfinished(self, workflow_ids: Sequence[str], /) -> set[str]:
+        """Return those ids whose workflow waits or runs."""
         ...
 
 
@@ -42,21 +47,27 @@ def workflow_id(study: OpenStudy, setup_digest: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """Starts one workflow per quiet study and set of photographs."""
+    """Starts one workflow per quiet study and set of photographs.
+
+    most_waiting: of one sender and urgency in the queue at a time; 0: any number.
+    """
 
     sessions: sessionmaker[Session]
     workflows: TakesStudies
     clock: Callable[[], datetime]
     quiet_seconds: float
     setup_digest: str
+    most_waiting: int = 0
 
     def sweep(self) -> int:
         """Submit every quiet study that has no workflow yet; return how many were new."""
         with self.sessions() as session:
             studies = quiet_studies(session, now=self.clock(), quiet_seconds=self.quiet_seconds)
         by_id = {workflow_id(study, self.setup_digest): study for study in studies}
-        new = by_id.keys() - self.workflows.known(list(by_id))
-        for identifier, study in by_id.items():
-            if identifier in new:
-                self.workflows.submit(identifier, study)
-        return len(new)
+        known = self.workflows.known(list(by_id))
+        new = [(identifier, study) for identifier, study in by_id.items() if identifier not in known]
+        waiting = self.workflows.unfinished(list(known)) if new and self.most_waiting else set()
+        chosen = fair_share(new, (by_id[identifier] for identifier in waiting), most=self.most_waiting)
+        for identifier, study in chosen:
+            self.workflows.submit(identifier, study)
+        return len(chosen)

@@ -94,6 +94,11 @@ def latest_of_encounter(session: Session, encounter_pk: int, kind: str) -> Artef
     )
 
 
+def names_file(session: Session, path: str) -> bool:
+    """Whether an object that is recorded has its file at `path`."""
+    return session.scalar(select(Artefact.id).where(Artefact.path == path).limit(1)) is not None
+
+
 def latest_of_photograph(session: Session, photograph: Photograph, kind: str) -> Artefact | None:
     """Return the newest object of `kind` that was made of any scoring of the photograph, or None."""
     own = set(session.scalars(select(Scoring.id).where(Scoring.photograph_pk == photograph.id)))

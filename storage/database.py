@@ -9,6 +9,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
@@ -20,6 +21,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 _BUSY_SECONDS = 30
 _CONNECT_SECONDS = 10
+_STATEMENT_SECONDS = 300
+_RECYCLE_SECONDS = 1800
 # Any fixed number that no other program on the same PostgreSQL database uses.
 _MIGRATION_LOCK = 0x6661_6365
 
@@ -33,10 +36,24 @@ def open_database(url: str) -> Engine:
 
     Raises UnusableDatabaseError, whatever the cause.
     """
+    return _migrated(url)[0]
+
+
+def migrate_database(url: str) -> tuple[str | None, str | None]:
+    """Upgrade the tables at `url`; return the revision before, None without tables, and the one after.
+
+    Raises UnusableDatabaseError, whatever the cause.
+    """
+    engine, revisions = _migrated(url)
+    engine.dispose()
+    return revisions
+
+
+def _migrated(url: str) -> tuple[Engine, tuple[str | None, str | None]]:
     try:
         engine = connect(url)
         try:
-            migrate(engine)
+            revisions = migrate(engine)
         except BaseException:
             engine.dispose()
             raise
@@ -46,7 +63,15 @@ def open_database(url: str) -> Engine:
         raise UnusableDatabaseError(
             f"the database cannot be used ({type(error).__name__}); check data.database_url"
         ) from None
-    return engine
+    return engine, revisions
+
+
+def is_postgresql(url: str) -> bool:
+    """Whether `url` is of a PostgreSQL database, which several processes on several machines may share."""
+    try:
+        return make_url(url).get_backend_name() == "postgresql"
+    except ArgumentError:
+        return False
 
 
 def missing_file(url: str) -> Path | None:
@@ -79,17 +104,14 @@ def connect(url: str) -> Engine:
     if backend == "sqlite":
         return _connect_sqlite(parsed)
     if backend == "postgresql":
-        return create_engine(
-            parsed,
-            hide_parameters=True,
-            pool_pre_ping=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS},
-        )
+        return _connect_postgresql(parsed)
     raise ValueError(f"the database must be SQLite or PostgreSQL, not {backend}")
 
 
-def migrate(engine: Engine) -> None:
+def migrate(engine: Engine) -> tuple[str | None, str | None]:
     """Upgrade the database to the newest revision; safe when several processes start at once.
+
+    Returns the revision before and the one after; None for a database without tables.
 
     One transaction holds both the lock and all the revisions, so a killed process leaves nothing
     half done and no lock behind.
@@ -107,12 +129,39 @@ def migrate(engine: Engine) -> None:
         # A '%' in the path would be read as interpolation.
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
+        before = _revision(connection)
         command.upgrade(config, "head")
+        return before, _revision(connection)
 
 
 def sessions(engine: Engine) -> sessionmaker[Session]:
     """Return a maker of sessions whose objects stay readable after the commit."""
     return sessionmaker(engine, expire_on_commit=False)
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _connect_postgresql(url: URL) -> Engine:
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        hide_parameters=True,
+        # A connection that a restart of the server has closed is replaced, not handed out.
+        pool_pre_ping=True,
+        pool_recycle=_RECYCLE_SECONDS,
+        connect_args={
+            "connect_timeout": _CONNECT_SECONDS,
+            "application_name": "facenorm",
+            # A server that is gone without a word is noticed within a minute, and one that hangs is left.
+            "keepalives_idle": 20,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
+            "options": f"-c statement_timeout={_STATEMENT_SECONDS}s"
+            f" -c lock_timeout={_BUSY_SECONDS}s -c idle_in_transaction_session_timeout={_STATEMENT_SECONDS}s",
+        },
+    )
 
 
 def _connect_sqlite(url: URL) -> Engine:

@@ -15,6 +15,9 @@ from storage.instances import StoredFile
 from storage.shared_commits import SharedCommits
 from storage.tables import Artefact, Encounter, Patient, Photograph
 
+# What two associations may both find missing, one after the other.
+_UNIQUE_ROWS = (Patient, Encounter, Photograph)
+
 
 @dataclass(frozen=True, slots=True)
 class Received:
@@ -80,11 +83,13 @@ def record_photograph(commits: SharedCommits, received: Received, stored: Stored
         sqlalchemy.exc.SQLAlchemyError: the database failed; whether it committed is unknown.
 
     """
-    try:
-        return commits.run(lambda session: _record(session, received, stored))
-    except IntegrityError:
-        # On PostgreSQL another association inserted the same row between our look and our insert.
-        return commits.run(lambda session: _record(session, received, stored))
+    for _ in _UNIQUE_ROWS:
+        try:
+            return commits.run(lambda session: _record(session, received, stored))
+        except IntegrityError:
+            # On PostgreSQL another association inserted the same row between our look and our insert.
+            continue
+    return commits.run(lambda session: _record(session, received, stored))
 
 
 def record_event(commits: SharedCommits, event: Event, received: Received, outcome: str) -> None:

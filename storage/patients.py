@@ -50,6 +50,14 @@ def find_patient(session: Session, patient_id: str, issuer: str | None = None) -
     return found[0]
 
 
+def lock_patient(session: Session, patient_pk: int) -> None:
+    """Let nobody else who calls this go on for the same patient until this transaction ends.
+
+    SQLite admits one writer in any case.
+    """
+    session.execute(select(Patient.id).where(Patient.id == patient_pk).with_for_update())
+
+
 def reopen(session: Session, patient: Patient) -> int:
     """Let every study of the patient be scored and reported anew; return how many. The caller commits.
 

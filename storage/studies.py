@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from storage.encounter_scores import usable_date
 from storage.tables import Encounter, Photograph, Scoring
+from storage.urgency import Urgency, urgency
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +20,14 @@ class OpenStudy:
 
     photographs: the SOP Instance UIDs of all its photographs, covered ones included, sorted; not those that
     retention has taken away, which the earlier reports tell of. reopened: how often it was asked for anew.
+    urgency: how soon it is to be scored. sender: the AE title that sent the photograph which came last.
     """
 
     study_instance_uid: str
     photographs: tuple[str, ...]
     reopened: int = 0
-
-
-# As `pipeline.encounter_score.EncounterScore.order`.
-_BY_TIME = (Encounter.study_date, Encounter.study_time, Encounter.study_instance_uid)
+    urgency: Urgency = Urgency.UNDATED
+    sender: str = ""
 
 
 def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> list[OpenStudy]:
@@ -49,13 +49,24 @@ def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> l
     ordered = [e for e in encounters if not e.reopened]
     ordered += sorted((e for e in encounters if e.reopened), key=lambda e: (e.study_date, e.study_time, e.id))
     members: dict[int, list[str]] = defaultdict(list)
-    for encounter_pk, uid in session.execute(
-        select(Photograph.encounter_pk, Photograph.sop_instance_uid).where(
-            Photograph.encounter_pk.in_(uncovered), Photograph.purged_at.is_(None)
-        )
+    senders: dict[int, str] = {}
+    for encounter_pk, uid, sender in session.execute(
+        select(Photograph.encounter_pk, Photograph.sop_instance_uid, Photograph.calling_ae_title)
+        .where(Photograph.encounter_pk.in_(uncovered), Photograph.purged_at.is_(None))
+        .order_by(Photograph.id)
     ):
         members[encounter_pk].append(uid)
-    return [OpenStudy(e.study_instance_uid, tuple(sorted(members[e.id])), e.reopened) for e in ordered]
+        senders[encounter_pk] = sender
+    return [
+        OpenStudy(
+            e.study_instance_uid,
+            tuple(sorted(members[e.id])),
+            e.reopened,
+            urgency(e.study_date, reopened=e.reopened, now=now),
+            senders.get(e.id, ""),
+        )
+        for e in ordered
+    ]
 
 
 def photographs_of(session: Session, uids: tuple[str, ...] | list[str]) -> list[Photograph]:
@@ -93,17 +104,20 @@ def later_covered_studies(session: Session, sop_instance_uid: str, setup_digest:
     )
     if waiting is not None or not usable_date(own):
         return []
-    every = session.scalars(
-        select(Encounter).where(Encounter.patient_pk == own.patient_pk).order_by(*_BY_TIME)
-    ).all()
-    encounters = [one for one in every if usable_date(one)]
+    every = session.scalars(select(Encounter).where(Encounter.patient_pk == own.patient_pk))
+    encounters = sorted((one for one in every if usable_date(one)), key=_order)
     later = encounters[[one.id for one in encounters].index(own.id) + 1 :]
     chosen = dict.fromkeys([later[0].id, later[-1].id] if later else [])
     return [found for key in chosen if (found := _scored_photographs(session, key, setup_digest))]
 
 
+def _order(encounter: Encounter) -> tuple[str, str, str]:
+    """As `pipeline.encounter_score.EncounterScore.order`; a database may pass over the dots of a UID."""
+    return encounter.study_date, encounter.study_time, encounter.study_instance_uid
+
+
 def _scored_photographs(session: Session, encounter_pk: int, setup_digest: str) -> list[str]:
-    return list(
+    return sorted(
         session.scalars(
             select(Photograph.sop_instance_uid)
             .join(Scoring, Scoring.photograph_pk == Photograph.id)
@@ -112,7 +126,6 @@ def _scored_photographs(session: Session, encounter_pk: int, setup_digest: str) 
                 Photograph.purged_at.is_(None),
                 Scoring.setup_digest == setup_digest,
             )
-            .order_by(Photograph.sop_instance_uid)
         )
     )
 

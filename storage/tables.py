@@ -218,6 +218,35 @@ class Lease(Base):
     until: Mapped[datetime]
 
 
+class Worker(Base):
+    """A process that takes scorings from the queue, on PostgreSQL.
+
+    executor_id: what DBOS calls it; no two processes have the same, ever. application_version: of the
+    workflows that it takes, `setup_digest`: what it scores under. beats: a number that rises as long as it
+    lives. gone_at: when the elected process had seen it stand still for too long; a further beat clears it.
+    """
+
+    __tablename__ = "worker"
+
+    executor_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    application_version: Mapped[str] = mapped_column(String(64))
+    setup_digest: Mapped[str] = mapped_column(String(64))
+    beats: Mapped[int] = mapped_column(Integer, default=0)
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    gone_at: Mapped[datetime | None]
+
+
+class HandBack(Base):
+    """How often a workflow was taken from a worker that had gone: one that ends every worker is given up."""
+
+    __tablename__ = "hand_back"
+
+    workflow_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    times: Mapped[int] = mapped_column(Integer)
+    last_at: Mapped[datetime]
+
+
 class AuditEvent(Base):
     """Who did what to whose data (PS3.15 A.5): restricted, append-only; see `storage.audit`."""
 

@@ -9,6 +9,7 @@ import pytest
 
 import models  # noqa: F401 - sets how OpenMP waits, before torch is imported
 from tests.peers import OrthancPeer, running_orthanc
+from tests.postgresql import PostgresPeer, running_postgresql
 
 
 @pytest.fixture
@@ -16,3 +17,19 @@ def orthanc(tmp_path: Path) -> Iterator[OrthancPeer]:
     """An empty Orthanc on loopback, for one test; for known modalities call `running_orthanc` yourself."""
     with running_orthanc(tmp_path / "orthanc") as peer:
         yield peer
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresPeer]:
+    """A PostgreSQL server for every test of this process; each takes a `database` of its own."""
+    with running_postgresql() as peer:
+        yield peer
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a test is to keep its rows: run once with each database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'data' / 'facenorm.sqlite'}"
+    peer: PostgresPeer = request.getfixturevalue("postgresql")
+    return peer.database()

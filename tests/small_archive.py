@@ -33,11 +33,12 @@ class SmallArchive:
     folder: Path
     seed: int = 0
     options: ReportOptions = field(default_factory=ReportOptions)
+    database_url: str = ""
 
     def __post_init__(self) -> None:
-        engine = connect(f"sqlite:///{self.folder / 'data' / 'facenorm.sqlite'}")
-        migrate(engine)
-        self.sessions = sessions(engine)
+        self.engine = connect(self.database_url or f"sqlite:///{self.folder / 'data' / 'facenorm.sqlite'}")
+        migrate(self.engine)
+        self.sessions = sessions(self.engine)
         self.store = InstanceStore(self.folder / "data")
         self.now = NOW
 
@@ -45,7 +46,7 @@ class SmallArchive:
     def config(self) -> Path:
         """A settings file for the commands."""
         path = self.folder / "facenorm.toml"
-        path.write_text(f'[data]\nfolder = "{self.folder / "data"}"\n')
+        path.write_text(f'[data]\nfolder = "{self.folder / "data"}"\ndatabase_url = "{self.database_url}"\n')
         return path
 
     @property

@@ -1,4 +1,7 @@
-"""`python -m tests.small_node CONFIG LOG SECONDS SEED`: `facenorm serve` with the small scorer."""
+"""`python -m tests.small_node CONFIG LOG SECONDS SEED [ROLE]`: `facenorm serve` with the small scorer.
+
+ROLE: "--no-score", or "worker" for `facenorm worker`, whose status port follows.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,14 @@ from pathlib import Path
 if __name__ == "__main__":
     # Not above: the scoring process imports this module, too, and needs none of it.
     from dicom_node.commands.serve import run_node
+    from dicom_node.commands.worker import run_worker
     from dicom_node.settings import load_settings
     from tests.small_scorer import SmallScorer
 
     config, log, seconds, seed = sys.argv[1:5]
     scorer = partial(SmallScorer, Path(log), float(seconds), int(seed))
-    path = Path(config)
-    sys.exit(run_node(load_settings(path), scorer, reread=lambda: load_settings(path)))
+    path, role = Path(config), sys.argv[5:]
+    if role[:1] == ["worker"]:
+        sys.exit(run_worker(load_settings(path), scorer, status_port=int(role[1])))
+    factory = None if role == ["--no-score"] else scorer
+    sys.exit(run_node(load_settings(path), factory, reread=lambda: load_settings(path)))

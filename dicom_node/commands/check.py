@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.commands.node_database import node_database
 from dicom_node.data_folder import FolderInUseError, FolderLock
+from dicom_node.failed_studies import forget_failed_studies
 from dicom_node.repair import Repair
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.workflow import forget_failed_workflows, system_database
 from storage.consistency import Finding, inspect_rows, inspect_store, unfinished_deliveries
 from storage.instances import InstanceStore
+from storage.workers import count_seen_since
 
 
 def check(
@@ -52,8 +54,19 @@ def _lock(settings: Settings, held: ExitStack) -> None:
         raise typer.Exit(1) from None
 
 
+def _refuse_workers(settings: Settings, sessions: sessionmaker[Session]) -> None:
+    since = datetime.now(UTC) - 2 * timedelta(seconds=settings.workers.gone_seconds)
+    with sessions() as session:
+        alive = count_seen_since(session, since)
+    if alive:
+        typer.echo(f"{alive} workers live, or did a moment ago; stop them first", err=True)
+        raise typer.Exit(1)
+
+
 def _check(settings: Settings, *, repair: bool) -> bool:
     with node_database(settings) as sessions:
+        if repair:
+            _refuse_workers(settings, sessions)
         store = InstanceStore(settings.data.folder)
         with sessions() as session:
             findings = [*inspect_store(session, store), *inspect_rows(session)]
@@ -63,13 +76,12 @@ def _check(settings: Settings, *, repair: bool) -> bool:
         if not repair:
             return not findings
         mended = Repair(sessions=sessions, store=store, clock=lambda: datetime.now(UTC)).mend(findings)
+        studies = forget_failed_studies(settings, sessions)
     for item in mended:
         typer.echo(
             f"  {item.finding.fault}: {item.action}: {item.finding.sop_instance_uid or item.finding.path}"
         )
-    queue = system_database(settings.data.folder)
-    studies = forget_failed_workflows(queue) if queue.exists() else []
-    typer.echo(f"Studies whose scoring had failed, to be scored again: {len(studies)}")
+    typer.echo(f"Studies whose scoring had failed, to be scored again: {studies}")
     return all(item.complete for item in mended)
 
 

@@ -9,8 +9,9 @@ import typer
 from sqlalchemy.orm import Session
 
 from dicom_node.commands.node_database import node_database
+from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.workflow import FAILED, system_database, workflow_states
+from dicom_node.workflow import FAILED, workflow_states
 from storage.deliveries import DEAD, PendingDelivery, count_deliveries, dead, waiting
 
 
@@ -37,8 +38,8 @@ def jobs(
 
 
 def _print_studies(settings: Settings) -> bool:
-    path = system_database(settings.data.folder)
-    states = workflow_states(path) if path.exists() else []
+    queue = existing_queue(settings)
+    states = workflow_states(queue) if queue else []
     typer.echo(f"Studies in the queue: {len(states)}")
     _print_rows([("STATE", "STUDY:PHOTOGRAPHS:SETUP"), *((state.lower(), name) for name, state in states)])
     return any(state in FAILED for _, state in states)

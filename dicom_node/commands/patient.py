@@ -10,8 +10,9 @@ import typer
 
 from dicom_node.commands.node_database import node_database
 from dicom_node.commands.patient_lookup import operator, patient_or_exit
+from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.workflow import forget_studies, system_database
+from dicom_node.workflow import forget_studies
 from storage.instances import InstanceStore
 from storage.patients import erase_rows, holdings
 from storage.patients import merge as merge_patients
@@ -60,8 +61,7 @@ def erase(
         typer.echo(f"{len(held.studies)} studies, {held.photographs} photographs, {held.objects} results.")
         if not yes and not typer.confirm("Erase them for good?"):
             raise typer.Exit(1)
-        queue = system_database(settings.data.folder)
-        if queue.exists():
+        if queue := existing_queue(settings):
             forget_studies(queue, held.studies)
         with sessions.begin() as session:
             found = patient_or_exit(session, patient_id, issuer)

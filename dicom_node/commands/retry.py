@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from dicom_node.commands.node_database import node_database
+from dicom_node.failed_studies import forget_failed_studies
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.workflow import forget_failed_workflows, system_database
 from storage.deliveries import revive
 
 
@@ -37,9 +37,8 @@ def retry(
     revived = _revive(settings, None if everything else delivery_ids)
     typer.echo(f"{len(revived)} deliveries are due again.")
     if everything:
-        path = system_database(settings.data.folder)
-        studies = forget_failed_workflows(path) if path.exists() else []
-        typer.echo(f"{len(studies)} studies will be scored again.")
+        with node_database(settings) as sessions:
+            typer.echo(f"{forget_failed_studies(settings, sessions)} studies will be scored again.")
     missing = sorted(set(delivery_ids or []) - set(revived))
     if missing:
         typer.echo("Not dead, so left alone: " + ", ".join(map(str, missing)), err=True)

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
-import sys
-import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 
+from dicom_node.core import NodeError
 from dicom_node.logs import configure_logs, watch_threads
-from dicom_node.node import Node, NodeError
+from dicom_node.node import Node
 from dicom_node.scorer_loading import Scorer, load_scorer
 from dicom_node.settings import Settings, SettingsError, load_settings
+from dicom_node.until_stopped import Signals, end, freeze_what_is_loaded
 
 
 def serve(
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
     ] = None,
+    no_score: Annotated[
+        bool,
+        typer.Option("--no-score", help="Receive and send only; `facenorm worker` scores. Needs PostgreSQL."),
+    ] = False,
 ) -> None:
     """Run the node until SIGTERM or SIGINT."""
     try:
@@ -32,13 +32,13 @@ def serve(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    factory = partial(load_scorer, settings.scoring, settings.quality.thresholds())
+    factory = None if no_score else partial(load_scorer, settings.scoring, settings.quality.thresholds())
     raise typer.Exit(run_node(settings, factory, reread=lambda: load_settings(config)))
 
 
 def run_node(
     settings: Settings,
-    scorer_factory: Callable[[], Scorer],
+    scorer_factory: Callable[[], Scorer] | None,
     *,
     reread: Callable[[], Settings] = lambda: load_settings(None),
 ) -> int:
@@ -48,43 +48,18 @@ def run_node(
     """
     configure_logs(settings)
     watch_threads()
-    asked, asked_to_stop, asked_to_reload = threading.Event(), threading.Event(), threading.Event()
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        asked_to_stop.set()
-        asked.set()
-
-    def reload(_signal: int, _frame: FrameType | None) -> None:
-        asked_to_reload.set()
-        asked.set()
-
-    signal.signal(signal.SIGHUP, reload)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    signals = Signals()
+    signals.take_reloads()
     node = Node(settings, scorer_factory=scorer_factory)
     try:
         node.start()
     except NodeError as error:
         typer.echo(f"facenorm serve: {error}", err=True)
         return 1
-    # pynetdicom has Python look through all objects after every sixtieth association or half minute: not
-    # again through those of the libraries, which takes 0.1 s and more of the interpreter's lock.
-    gc.collect()
-    gc.freeze()
-    _announce(settings, node)
-    while not asked_to_stop.is_set():
-        asked.wait()
-        asked.clear()
-        if asked_to_reload.is_set():
-            asked_to_reload.clear()
-            _reload(node, reread)
-    typer.echo("facenorm serve: stopping", err=True)
-    if not node.stop():
-        # A thread cannot be stopped in the midst of a scoring.
-        typer.echo("facenorm serve: what was under way is taken up again at the next start", err=True)
-        sys.stderr.flush()
-        os._exit(0)
+    freeze_what_is_loaded()
+    _announce(settings, node, scores=scorer_factory is not None)
+    signals.wait(lambda: _reload(node, reread))
+    end("facenorm serve", node.stop, cut_off="what was under way is taken up again at the next start")
     return 0
 
 
@@ -100,7 +75,7 @@ def _reload(node: Node, reread: Callable[[], Settings]) -> None:
         typer.echo(f"facenorm serve: after a restart only: {', '.join(later)}", err=True)
 
 
-def _announce(settings: Settings, node: Node) -> None:
+def _announce(settings: Settings, node: Node, *, scores: bool) -> None:
     typer.echo(
         f"facenorm serve: ready. {settings.node.ae_title} listens on {settings.node.host}:{node.port}; "
         f"status on http://{settings.status.host}:{node.status_port}/health; "
@@ -113,3 +88,5 @@ def _announce(settings: Settings, node: Node) -> None:
         typer.echo(
             "facenorm serve: results are kept here, because no [[destinations]] are configured", err=True
         )
+    if not scores:
+        typer.echo("facenorm serve: photographs are scored by `facenorm worker` alone", err=True)

@@ -208,11 +208,6 @@ def test_every_message_among_the_symptoms_is_in_the_code() -> None:
         assert message in code, message
 
 
-def test_what_is_not_there_yet_has_no_command() -> None:
-    _, text = _help(())
-    assert "worker" not in text.split()
-
-
 def _tracked() -> list[Path]:
     listed = subprocess.run(
         ["git", "-c", "safe.directory=*", "ls-files", "-z"],

@@ -76,6 +76,9 @@ class NodeUnderTest:
     generator: Path | None = None
     # Further settings: lines of [delivery], and whole tables at the end of the file.
     delivery: str = ""
+    database_url: str = ""
+    # Whether it scores itself; otherwise workers do.
+    scores: bool = True
     further: str = ""
     port: int = field(default_factory=free_port)
     status_port: int = field(default_factory=free_port)
@@ -91,6 +94,7 @@ class NodeUnderTest:
             [data]
             folder = "{self.data}"
             minimum_free_megabytes = 0
+            database_url = "{self.database_url}"
             [trigger]
             quiet_seconds = {self.quiet_seconds}
             [delivery]
@@ -138,7 +142,13 @@ class NodeUnderTest:
         if self.generator:
             return [str(Path(sys.executable).with_name("facenorm")), "serve", "--config", str(self.config)]
         arguments = [str(self.config), str(self.scorer_log), str(seconds), str(seed)]
-        return [sys.executable, "-m", "tests.small_node", *arguments]
+        role = [] if self.scores else ["--no-score"]
+        return [sys.executable, "-m", "tests.small_node", *arguments, *role]
+
+    def worker_command(self, *, seconds: float, status_port: int, seed: int = 0) -> list[str]:
+        """Return the command line of a worker beside the node, with the small scorer."""
+        arguments = [str(self.config), str(self.scorer_log), str(seconds), str(seed)]
+        return [sys.executable, "-m", "tests.small_node", *arguments, "worker", str(status_port)]
 
     def send(self, *photographs: Path) -> None:
         """Send with DCMTK; fails the test unless every photograph was acknowledged."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,8 +33,15 @@ from tests.small_scorer import executions
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> SmallArchive:
-    return SmallArchive(tmp_path)
+def archive(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallArchive]:
+    on_postgresql = getattr(request, "param", "sqlite") == "postgresql"
+    url = request.getfixturevalue("postgresql").database() if on_postgresql else ""
+    archive = SmallArchive(tmp_path, database_url=url)
+    yield archive
+    archive.engine.dispose()
+
+
+on_both = pytest.mark.parametrize("archive", ["sqlite", "postgresql"], indirect=True)
 
 
 def kinds(archive: SmallArchive) -> Counter[str]:
@@ -101,6 +109,7 @@ def test_a_step_that_is_run_again_makes_nothing_new(archive: SmallArchive) -> No
     assert [row.sop_instance_uid for row in archive.rows()] == before
 
 
+@on_both
 def test_a_prior_that_comes_late_makes_successors_of_the_next_and_the_newest_report(
     archive: SmallArchive,
 ) -> None:
@@ -166,6 +175,7 @@ def test_merged_patients_are_reported_as_one_under_the_identity_that_stays(archi
     run(archive, "patient", "merge", "TEST-404", "TEST-1", status=1)
 
 
+@on_both
 def test_an_erased_patient_leaves_the_audit_alone(archive: SmallArchive) -> None:
     archive.receive(photograph(1))
     archive.receive(photograph(2))

@@ -24,7 +24,16 @@ def _newest() -> str:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(database_url: str) -> Iterator[Engine]:
+    """A database of each kind."""
+    engine = connect(database_url)
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Engine]:
     engine = connect(f"sqlite:///{tmp_path / 'folder' / 'facenorm.sqlite'}")
     migrate(engine)
     yield engine
@@ -43,8 +52,8 @@ def test_migrating_again_changes_nothing(engine: Engine) -> None:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).all() == [(_newest(),)]
 
 
-def test_sqlite_is_opened_for_durability(engine: Engine) -> None:
-    with engine.connect() as connection:
+def test_sqlite_is_opened_for_durability(sqlite: Engine) -> None:
+    with sqlite.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -52,8 +61,8 @@ def test_sqlite_is_opened_for_durability(engine: Engine) -> None:
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
 
 
-def test_the_sqlite_file_is_for_its_owner_only(engine: Engine) -> None:
-    path = Path(str(engine.url.database))
+def test_the_sqlite_file_is_for_its_owner_only(sqlite: Engine) -> None:
+    path = Path(str(sqlite.url.database))
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
@@ -97,15 +106,15 @@ def test_a_reader_that_then_writes_waits_for_the_other_writer(engine: Engine) ->
         "        session.scalar(select(func.count()).select_from(Patient))\n"
         "        session.add(Patient(patient_id=f'{sys.argv[2]}-{number}'))\n"
     )
-    url = str(engine.url)
+    url = engine.url.render_as_string(hide_password=False)
     writers = [subprocess.Popen([sys.executable, "-c", script, url, name]) for name in ("A", "B")]
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
     with sessions(engine)() as session:
         assert len(session.scalars(select(Patient)).all()) == 80
 
 
-def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'facenorm.sqlite'}"
+def test_two_processes_may_migrate_at_once(database_url: str) -> None:
+    url = database_url
     script = "import sys; from storage.database import connect, migrate; migrate(connect(sys.argv[1]))"
     processes = [
         subprocess.Popen([sys.executable, "-c", script, url], stderr=subprocess.PIPE, text=True)
@@ -118,7 +127,9 @@ def test_two_processes_may_migrate_at_once(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_revision_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_revision_that_fails_leaves_nothing_behind(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = tmp_path / "migrations"
     shutil.copytree(Path("storage/migrations"), broken, ignore=shutil.ignore_patterns("__pycache__"))
     (broken / "versions" / "broken.py").write_text(
@@ -126,7 +137,7 @@ def test_a_revision_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch
         "def upgrade():\n    op.execute('CREATE TABLE half (id INTEGER)')\n    raise RuntimeError('broken')\n"
     )
     monkeypatch.setattr("storage.database.MIGRATIONS", broken)
-    engine = connect(f"sqlite:///{tmp_path / 'facenorm.sqlite'}")
+    engine = connect(database_url)
     with pytest.raises(RuntimeError, match="broken"):
         migrate(engine)
     assert inspect(engine).get_table_names() == []

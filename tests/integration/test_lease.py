@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from storage.database import open_database
 from tests.integration.running_node import wait_until
-from tests.unit.rows import database
 
 _CONTENDER = """
 import sys, time
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from storage.database import connect, sessions
 from storage.leases import hold_lease
-made = sessions(connect(f"sqlite:///{sys.argv[1]}"))
+made = sessions(connect(sys.argv[1]))
 name, turns = sys.argv[2], Path(sys.argv[3])
 for _ in range(600):
     if hold_lease(made, "housekeeping", name, now=datetime.now(UTC), seconds=1.5):
@@ -26,8 +26,8 @@ for _ in range(600):
 """
 
 
-def test_another_process_is_elected_when_the_first_is_killed(tmp_path: Path) -> None:
-    database(tmp_path)
+def test_another_process_is_elected_when_the_first_is_killed(tmp_path: Path, database_url: str) -> None:
+    open_database(database_url).dispose()
     turns = tmp_path / "turns"
     turns.touch()
 
@@ -35,9 +35,7 @@ def test_another_process_is_elected_when_the_first_is_killed(tmp_path: Path) -> 
         return turns.read_text().split()
 
     contenders = {
-        name: subprocess.Popen(
-            [sys.executable, "-c", _CONTENDER, str(tmp_path / "facenorm.sqlite"), name, str(turns)]
-        )
+        name: subprocess.Popen([sys.executable, "-c", _CONTENDER, database_url, name, str(turns)])
         for name in ("one", "other")
     }
     try:

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dicom_node.node import Node, NodeError
+from dicom_node.core import NodeError
+from dicom_node.node import Node
 from dicom_node.scorer_loading import ScorerUnusableError, load_scorer
 from dicom_node.settings import Data, Scoring, Settings, Status
 from dicom_node.settings import Node as NodeSettings

@@ -18,6 +18,7 @@ import pytest
 
 from dicom_node.workflow import StudyQueue, forget_failed_workflows, system_database, workflow_states
 from storage.studies import OpenStudy
+from storage.urgency import Urgency
 from tests.integration.running_node import wait_until
 
 SECRET = "TEST^PATIENT"
@@ -76,6 +77,29 @@ def test_one_study_at_a_time(tmp_path: Path) -> None:
             queue.submit(f"w{number}", STUDY)
         wait_until(lambda: len(reports) == 3, 30, "three workflows")
     assert most == 1
+
+
+def test_todays_study_comes_before_what_was_imported_earlier(tmp_path: Path) -> None:
+    first_begun, go_on = threading.Event(), threading.Event()
+    scored: list[str] = []
+
+    def score(uid: str) -> None:
+        first_begun.set()
+        assert go_on.wait(20)
+        scored.append(uid)
+
+    with _queue(tmp_path, score) as queue:
+        queue.submit("under way", OpenStudy("1.1", ("1",)))
+        assert first_begun.wait(20)
+        for name, urgency in (
+            ("old", Urgency.EARLIER),
+            ("undated", Urgency.UNDATED),
+            ("today", Urgency.TODAY),
+        ):
+            queue.submit(name, OpenStudy("1.2", (name,), urgency=urgency))
+        go_on.set()
+        wait_until(lambda: len(scored) == 4, 30, "four studies")
+    assert scored == ["1", "today", "undated", "old"]
 
 
 def test_a_report_is_written_while_the_next_study_is_scored(tmp_path: Path) -> None:

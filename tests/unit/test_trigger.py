@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ class _Queue:
 
     def __init__(self) -> None:
         self.studies: dict[str, OpenStudy] = {}
+        self.done: set[str] = set()
 
     def submit(self, workflow_id: str, study: OpenStudy) -> None:
         assert workflow_id not in self.studies
@@ -25,6 +27,9 @@ class _Queue:
 
     def known(self, workflow_ids: Sequence[str]) -> set[str]:
         return set(workflow_ids) & self.studies.keys()
+
+    def unfinished(self, workflow_ids: Sequence[str]) -> set[str]:
+        return self.known(workflow_ids) - self.done
 
 
 class _Clock:
@@ -107,6 +112,23 @@ def test_a_covered_study_is_not_scored_again_by_a_new_setup(tmp_path: Path) -> N
     clock.advance(60)
     other = Trigger(sessions=sessions, workflows=queue, clock=clock, quiet_seconds=10, setup_digest="cd" * 32)
     assert (trigger.sweep(), other.sweep()) == (0, 0)
+
+
+def test_one_sender_has_so_many_studies_in_the_queue_and_others_their_own(tmp_path: Path) -> None:
+    sessions = database(tmp_path)
+    trigger, queue, clock = _trigger(sessions)
+    trigger = replace(trigger, most_waiting=2)
+    with sessions.begin() as session:
+        for number in range(5):
+            add_photograph(session, f"1.{number}", study=f"1.1.{number}")
+    clock.advance(60)
+    assert [trigger.sweep() for _ in range(2)] == [2, 0]
+    with sessions.begin() as session:
+        add_photograph(session, "2.1", study="2.2").calling_ae_title = "OTHER"
+    queue.done.add(next(iter(queue.studies)))
+    clock.advance(60)
+    assert trigger.sweep() == 2
+    assert [study.photographs for study in queue.studies.values()][2:] == [("2.1",), ("1.2",)]
 
 
 def test_the_workflow_id_depends_on_study_photographs_and_setup_only() -> None:

@@ -1,0 +1,68 @@
+"""`facenorm worker`: one more process that scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dicom_node.core import NodeError
+from dicom_node.logs import configure_logs, watch_threads
+from dicom_node.scorer_loading import Scorer, load_scorer
+from dicom_node.settings import Settings, SettingsError, load_settings
+from dicom_node.until_stopped import Signals, end
+from dicom_node.worker import Worker
+
+
+def worker(
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
+    ] = None,
+    status_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65535, help="Serve /health and /metrics there; 0 takes any port, none without it."
+        ),
+    ] = None,
+) -> None:
+    """Take studies from the queue and score them until SIGTERM or SIGINT; one worker per GPU.
+
+    Needs PostgreSQL, and the node's settings and data folder. CUDA_VISIBLE_DEVICES says which GPU it sees.
+    """
+    try:
+        settings = load_settings(config)
+    except SettingsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    factory = partial(load_scorer, settings.scoring, settings.quality.thresholds())
+    raise typer.Exit(run_worker(settings, factory, status_port=status_port))
+
+
+def run_worker(
+    settings: Settings, scorer_factory: Callable[[], Scorer], *, status_port: int | None = None
+) -> int:
+    """Run a worker until SIGTERM or SIGINT; return the exit status. To be called from the main thread.
+
+    scorer_factory: see `dicom_node.node.Node`.
+    """
+    configure_logs(settings)
+    watch_threads()
+    signals = Signals()
+    process = Worker(settings, scorer_factory=scorer_factory, status_port=status_port)
+    try:
+        process.start()
+    except NodeError as error:
+        typer.echo(f"facenorm worker: {error}", err=True)
+        return 1
+    where = f"; status on http://{settings.status.host}:{process.status_port}/health"
+    typer.echo(
+        f"facenorm worker: ready as {process.name}{where if process.status_port else ''}; "
+        f"data in {settings.data.folder.absolute()}",
+        err=True,
+    )
+    signals.wait()
+    end("facenorm worker", process.stop, cut_off="what was under way is handed to another worker")
+    return 0

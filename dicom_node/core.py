@@ -1,0 +1,56 @@
+"""What every process of the service stands on: the database, and the folder with the files."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session, sessionmaker
+
+from dicom_node.settings import Settings
+from storage.database import UnusableDatabaseError, open_database, sessions
+from storage.instances import InstanceStore
+
+
+class NodeError(Exception):
+    """The process cannot run; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """Database and files, open; `close` lets go of the database."""
+
+    engine: Engine
+    sessions: sessionmaker[Session]
+    store: InstanceStore
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self.engine.dispose()
+
+    def database_trouble(self) -> str | None:
+        """Return None when the database answers; raises SQLAlchemyError when it does not."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+        return None
+
+
+def open_core(settings: Settings) -> Core:
+    """Open both, the tables brought up to date. Raises NodeError."""
+    try:
+        engine = open_database(settings.database_url)
+    except UnusableDatabaseError as error:
+        raise NodeError(str(error)) from None
+    try:
+        return Core(engine, sessions(engine), InstanceStore(settings.data.folder))
+    except OSError as error:
+        engine.dispose()
+        raise NodeError(f"the data folder {settings.data.folder}: {error.strerror}") from None
+
+
+def why_not_bound(section: str, host: str, port: int, error: OSError) -> str:
+    """Return why nothing can listen there, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken; set another {section}.port, or stop what listens there"
+    return f"cannot listen on {host}, port {port}: {error.strerror}; set {section}.host and {section}.port"

@@ -1,0 +1,50 @@
+"""A PostgreSQL that is away for a while: what was computed waits for it, rather than being computed again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+_T = TypeVar("_T")
+_log = structlog.get_logger(__name__)
+
+# A restart takes seconds, a failover a minute or two.
+LONGEST_SECONDS = 600.0
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 10.0
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether PostgreSQL could not be reached, or cut the transaction off; another try may go well."""
+    if not isinstance(error, DBAPIError) or not type(error.orig).__module__.startswith("psycopg"):
+        return False
+    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+
+
+def outlast(
+    transaction: Callable[[], _T],
+    *,
+    seconds: float = LONGEST_SECONDS,
+    sleep: Callable[[float], None] = time.sleep,
+) -> _T:
+    """Return what `transaction` returns; while PostgreSQL is away, try again for up to `seconds`.
+
+    A commit whose answer was lost may have taken effect: the transaction must notice that it has.
+
+    Raises what `transaction` raises, at once unless it is an outage.
+    """
+    pause, waited = _FIRST_PAUSE_SECONDS, 0.0
+    while True:
+        try:
+            return transaction()
+        except DBAPIError as error:
+            if not is_outage(error) or waited >= seconds:
+                raise
+            _log.warning("waiting for the database", error=type(error.orig).__name__)
+        sleep(pause)
+        waited += pause
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -1,0 +1,145 @@
+"""The side of a process that scores: the scorer, the steps, the queue that runs them, and its heartbeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from dicom_node.chores import Chore
+from dicom_node.core import Core, NodeError
+from dicom_node.heartbeat import Heartbeat
+from dicom_node.logs import configure_logs
+from dicom_node.queue_place import queue_place
+from dicom_node.scorer_loading import Scorer, ScorerUnusableError
+from dicom_node.scoring_process import ScoringError, ScoringProcess
+from dicom_node.settings import Settings
+from dicom_node.shared_queue import SharedQueue
+from dicom_node.study_report import StudyReporter
+from dicom_node.study_steps import StudySteps
+from dicom_node.workflow import StudyQueue
+from pipeline.result import Provenance
+from storage.workers import Scores
+
+_log = structlog.get_logger(__name__)
+
+_STOP_SECONDS = 5
+
+
+class ScoringSide:
+    """`start` it, `stop` it, and do its `work` meanwhile."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        core: Core,
+        *,
+        scorer_factory: Callable[[], Scorer],
+        clock: Callable[[], datetime],
+        observe: Callable[[Mapping[str, float]], None],
+        executor_id: str,
+        shared: SharedQueue | None,
+    ) -> None:
+        """Compose nothing yet. shared: the queue, where other processes score from it, too.
+
+        executor_id: a name that no other process has, now or later; without a shared queue it is not used.
+        """
+        self._settings = settings
+        self._core = core
+        self._clock = clock
+        self._observe = observe
+        self._executor_id = executor_id
+        self._shared = shared
+        self._scorer = ScoringProcess(
+            scorer_factory,
+            timeout_seconds=settings.scoring.timeout_seconds,
+            prepare_logs=partial(configure_logs, settings),
+        )
+        self._queue: StudyQueue | None = None
+        self._heartbeat: Heartbeat | None = None
+
+    @property
+    def queue(self) -> StudyQueue:
+        """The queue that runs here. Raises RuntimeError unless started."""
+        if self._queue is None:
+            raise RuntimeError("the scoring side was not started")
+        return self._queue
+
+    @property
+    def provenance(self) -> Provenance:
+        """What decides a score besides the pixels. Raises RuntimeError unless started."""
+        return self._scorer.provenance
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are loaded."""
+        return self._scorer.is_loaded
+
+    @property
+    def work(self) -> dict[str, Chore]:
+        """What has to be done again and again."""
+        if self._heartbeat is None:
+            return {}
+        return {"heartbeat": (self._settings.workers.beat_seconds, self._heartbeat.beat)}
+
+    def start(self) -> None:
+        """Load the weights, then take studies from the queue. Raises NodeError; call `stop` then, too."""
+        self._load()
+        steps = self._steps()
+        queue = StudyQueue(
+            system_database=queue_place(self._settings),
+            setup_digest=self.provenance.digest(),
+            score_photograph=steps.score_photograph,
+            report_study=steps.report_study,
+            executor_id=self._executor_id if self._shared else None,
+        )
+        if self._shared:
+            self._heartbeat = Heartbeat(
+                sessions=self._core.sessions,
+                queue=self._shared,
+                executor_id=self._executor_id,
+                scores=Scores(queue.version, self.provenance.digest()),
+                clock=self._clock,
+            )
+            self._heartbeat.beat()
+        queue.start()
+        self._queue = queue
+
+    def stop(self) -> bool:
+        """Come to rest and say goodbye; return False when a scoring was cut off."""
+        rested = self._queue.stop(seconds=_STOP_SECONDS) if self._queue else True
+        self._scorer.close()
+        if self._heartbeat:
+            try:
+                self._heartbeat.leave()
+            except SQLAlchemyError as error:
+                _log.warning("could not take leave", error=type(error).__name__)
+        return rested
+
+    def _load(self) -> None:
+        try:
+            self._scorer.start()
+        except ScorerUnusableError as error:
+            raise NodeError(str(error)) from None
+        except ScoringError as error:
+            raise NodeError(f"the scorer cannot be loaded: {error}; the log says more") from None
+
+    def _steps(self) -> StudySteps:
+        settings, core = self._settings, self._core
+        return StudySteps(
+            sessions=core.sessions,
+            store=core.store,
+            scorer=self._scorer,
+            reporter=StudyReporter(
+                sessions=core.sessions,
+                store=core.store,
+                destinations=tuple(destination.ae_title for destination in settings.destinations),
+                clock=self._clock,
+                options=settings.reports.options,
+            ),
+            clock=self._clock,
+            observe=self._observe,
+        )

@@ -1,0 +1,66 @@
+"""A process in the foreground: it runs until SIGTERM or SIGINT, and ends also where a thread will not."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+import typer
+
+
+class Signals:
+    """What the process was asked for; to be made in the main thread, before anything that takes time."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._stop = threading.Event()
+        self._reload = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._take_stop)
+
+    def wait(self, reload: Callable[[], None] | None = None) -> None:
+        """Return when asked to stop; on SIGHUP call `reload`, where there is one."""
+        while not self._stop.is_set():
+            self._asked.wait()
+            self._asked.clear()
+            if self._reload.is_set():
+                self._reload.clear()
+                if reload:
+                    reload()
+
+    def take_reloads(self) -> None:
+        """From now on SIGHUP asks for a reload, rather than ending the process."""
+        signal.signal(signal.SIGHUP, self._take_reload)
+
+    def _take_stop(self, _signal: int, _frame: FrameType | None) -> None:
+        self._stop.set()
+        self._asked.set()
+
+    def _take_reload(self, _signal: int, _frame: FrameType | None) -> None:
+        self._reload.set()
+        self._asked.set()
+
+
+def freeze_what_is_loaded() -> None:
+    """Have the collector of garbage pass over what is there now, which stays.
+
+    pynetdicom has Python look through all objects after every sixtieth association or half minute: not
+    again through those of the libraries, which takes 0.1 s and more of the interpreter's lock.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def end(command: str, stop: Callable[[], bool], *, cut_off: str) -> None:
+    """Stop in order; where something still runs, say `cut_off` and end the process all the same."""
+    typer.echo(f"{command}: stopping", err=True)
+    if not stop():
+        # A thread cannot be stopped in the midst of a scoring.
+        typer.echo(f"{command}: {cut_off}", err=True)
+        sys.stderr.flush()
+        os._exit(0)

@@ -1,0 +1,76 @@
+"""Workers in processes of their own, beside a node, on one PostgreSQL."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from tests.integration.running_node import NodeUnderTest, wait_until
+from tests.peers import LOOPBACK, free_port
+
+# A dead one is noticed in some two seconds.
+PROMPT = """
+            [workers]
+            beat_seconds = 0.5
+            gone_seconds = 1.5
+"""
+
+
+@dataclass(frozen=True)
+class RunningWorker:
+    process: subprocess.Popen[bytes]
+    status_port: int
+
+    @property
+    def is_ready(self) -> bool:
+        try:
+            url = f"http://{LOOPBACK}:{self.status_port}/health"
+            return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(timeout=10)
+
+    def end(self) -> int:
+        """SIGTERM, and return the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+def start_worker(node: NodeUnderTest, *, seconds: float, seed: int = 0) -> RunningWorker:
+    """Start a worker; it may take its time to be ready."""
+    port = free_port()
+    command = node.worker_command(seconds=seconds, status_port=port, seed=seed)
+    with (node.folder / "output.txt").open("ab") as output:
+        return RunningWorker(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT), port)
+
+
+@contextmanager
+def working(
+    node: NodeUnderTest, number: int = 1, *, seconds: float = 0.0, seed: int = 0
+) -> Iterator[list[RunningWorker]]:
+    """Run workers until the end of the block; all are ready when it begins. The list may be changed."""
+    workers = [start_worker(node, seconds=seconds, seed=seed) for _ in range(number)]
+    try:
+        for worker in workers:
+            wait_until(lambda w=worker: w.process.poll() is not None or w.is_ready, 120, "a worker")
+            if worker.process.poll() is not None:
+                pytest.fail(f"a worker ended with {worker.process.returncode}:\n{node.output[-3000:]}")
+        yield workers
+    finally:
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.process.send_signal(signal.SIGTERM)
+        for worker in workers:
+            try:
+                worker.process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                worker.kill()

@@ -1,0 +1,140 @@
+"""Another worker does the same meanwhile: who commits first has done it, and nothing of the other stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sqlalchemy import func, select
+
+from dicom_node.study_steps import StudySteps
+from pipeline.result import FaceImages, Provenance, Rejection, Scored
+from reports.options import ReportOptions, ResultObject
+from storage.artefacts import NORMALIZED_PHOTOGRAPH, STRUCTURED_REPORT
+from storage.consistency import inspect_rows, inspect_store
+from storage.instances import InstanceStore, StoredFile
+from storage.tables import AuditEvent, Scoring
+from tests.small_archive import SmallArchive, photograph
+from tests.small_scorer import SmallScorer, executions
+
+UIDS = [str(photograph(1, number).SOPInstanceUID) for number in (1, 2)]
+
+
+@dataclass
+class _Once:
+    """Calls a function the first time that it is called itself."""
+
+    function: Callable[[], object]
+    called: bool = field(default=False, init=False)
+
+    def __call__(self) -> None:
+        if not self.called:
+            self.called = True
+            self.function()
+
+
+@dataclass(frozen=True)
+class _Overtaken:
+    """A scorer that draws other pictures than the small one, and is overtaken while it does."""
+
+    inner: SmallScorer
+    overtake: Callable[[], None]
+
+    @property
+    def provenance(self) -> Provenance:
+        return self.inner.provenance
+
+    def score_file(self, path: Path) -> Scored | Rejection:
+        result = self.inner.score_file(path)
+        assert isinstance(result, Scored)
+        other = FaceImages(*[result.images.normalized + np.uint8(9)] * 5, result.images.in_place)
+        self.overtake()
+        return Scored(result.score, other)
+
+    def blend_file(self, path: Path, normalized: np.ndarray) -> np.ndarray:
+        return self.inner.blend_file(path, normalized)
+
+
+class _OvertakenStore(InstanceStore):
+    """A store whose user is overtaken when it writes an object of a kind."""
+
+    def __init__(self, folder: Path, kind: str, overtake: Callable[[], None]) -> None:
+        super().__init__(folder)
+        self._kind, self._overtake = kind, overtake
+
+    def write(self, kind: str, sop_instance_uid: str, data: bytes) -> StoredFile:
+        if kind == self._kind:
+            self._overtake()
+        return super().write(kind, sop_instance_uid, data)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, database_url: str) -> Iterator[SmallArchive]:
+    options = ReportOptions(objects=frozenset({ResultObject.NORMALIZED}))
+    archive = SmallArchive(tmp_path, options=options, database_url=database_url)
+    for number in (1, 2):
+        archive.receive(photograph(1, number, brightness=60 * number))
+    yield archive
+    archive.engine.dispose()
+
+
+def _agrees(archive: SmallArchive) -> bool:
+    with archive.sessions() as session:
+        found = [*inspect_store(session, archive.store), *inspect_rows(session)]
+        kept = session.scalars(select(Scoring.pictures_path)).all()
+    assert sorted(archive.store.files("pictures")) == sorted(path for path in kept if path)
+    return not found
+
+
+def test_a_score_that_another_committed_first_is_taken_over(archive: SmallArchive) -> None:
+    other = archive.steps
+    overtake = _Once(lambda: other.score_photograph(UIDS[0]))
+    slow = replace(other, scorer=_Overtaken(SmallScorer(archive.folder / "scorer.log"), overtake))
+    slow.score_photograph(UIDS[0])
+    with archive.sessions() as session:
+        assert session.scalar(select(func.count()).select_from(Scoring)) == 1
+        scored = session.scalars(select(AuditEvent).where(AuditEvent.event == "scored")).all()
+    assert len(scored) == 1
+    assert len(executions(archive.folder / "scorer.log", "begin")) == 2
+    assert len(archive.rows(NORMALIZED_PHOTOGRAPH)) == 1
+    assert _agrees(archive)
+
+
+def test_objects_that_another_recorded_first_are_not_recorded_again(archive: SmallArchive) -> None:
+    other = archive.steps
+    overtake = _Once(lambda: other.score_photograph(UIDS[0]))
+    slow = replace(other, store=_OvertakenStore(archive.store.folder, NORMALIZED_PHOTOGRAPH, overtake))
+    slow.score_photograph(UIDS[0])
+    assert len(archive.rows(NORMALIZED_PHOTOGRAPH)) == 1
+    assert _agrees(archive)
+
+
+def _overtaken_reporter(archive: SmallArchive, overtake: Callable[[], None]) -> StudySteps:
+    """Return steps that are overtaken between what a report is made from and its record."""
+
+    def clock() -> datetime:
+        overtake()
+        return archive.now
+
+    return replace(archive.steps, reporter=replace(archive.steps.reporter, clock=clock))
+
+
+def test_a_report_that_another_recorded_first_is_not_recorded_again(archive: SmallArchive) -> None:
+    for uid in UIDS:
+        archive.steps.score_photograph(uid)
+    _overtaken_reporter(archive, _Once(lambda: archive.steps.report_study(UIDS))).report_study(UIDS)
+    assert len(archive.rows(STRUCTURED_REPORT)) == 1
+    assert _agrees(archive)
+
+
+def test_a_report_of_less_is_not_recorded_above_one_of_more(archive: SmallArchive) -> None:
+    for uid in UIDS:
+        archive.steps.score_photograph(uid)
+    overtake = _Once(lambda: archive.steps.report_study(UIDS))
+    _overtaken_reporter(archive, overtake).report_study(UIDS[:1])
+    assert [len(report.scoring_pks) for report in archive.rows(STRUCTURED_REPORT)] == [2]
+    assert _agrees(archive)

@@ -1,0 +1,105 @@
+"""A node that does not score, and workers beside it, on PostgreSQL."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from pydicom.uid import SecondaryCaptureImageStorage
+
+from tests.integration.running_node import STUDY, NodeUnderTest, running, wait_until, write_photograph
+from tests.integration.running_workers import PROMPT, working
+from tests.peers import free_port, running_orthanc
+from tests.postgresql import PostgresPeer
+from tests.small_scorer import executions
+
+
+def _node(tmp_path: Path, postgresql: PostgresPeer) -> NodeUnderTest:
+    (tmp_path / "node").mkdir()
+    return NodeUnderTest(
+        folder=tmp_path / "node",
+        destination_port=free_port(),
+        database_url=postgresql.database(),
+        scores=False,
+        further=PROMPT,
+    )
+
+
+def test_a_worker_scores_what_the_node_receives_and_sends(tmp_path: Path, postgresql: PostgresPeer) -> None:
+    node = _node(tmp_path, postgresql)
+    photograph = write_photograph(node.folder, "1.2.826.0.1.3680043.9.1.7")
+    with running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc, running(node):
+        node.send(photograph)
+        with working(node) as workers:
+            wait_until(lambda: len(orthanc.instance_ids()) == 2, 60, "image and report")
+            assert 'facenorm_workers{state="alive"} 1.0' in node.metrics()
+            assert workers[0].end() == 0
+        assert 'facenorm_workers{state="alive"} 0.0' in node.metrics()
+        (image,) = (item for item in orthanc.datasets() if item.SOPClassUID == SecondaryCaptureImageStorage)
+        assert image.SourceImageSequence[0].ReferencedSOPInstanceUID == photograph.stem
+        assert "Studies in the queue: 0" in node.facenorm("jobs").stdout
+
+
+def test_a_worker_that_comes_back_late_records_and_delivers_nothing_again(
+    tmp_path: Path, postgresql: PostgresPeer
+) -> None:
+    node = _node(tmp_path, postgresql)
+    first, second = (write_photograph(node.folder, f"{STUDY}.{n}", study=f"{STUDY}.{n}") for n in (1, 2))
+    with (
+        running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc,
+        running(node),
+        working(node, seconds=1.0) as late,
+    ):
+        node.send(first)
+        wait_until(lambda: executions(node.scorer_log, "begin"), 30, "the first scoring")
+        late[0].process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: _workers(node) == (0, 1), 30, "the worker to be missed")
+            with working(node):
+                wait_until(lambda: len(orthanc.instance_ids()) == 2, 60, "the results of another")
+                late[0].process.send_signal(signal.SIGCONT)
+                wait_until(lambda: _workers(node) == (2, 0), 30, "the late worker")
+                wait_until(lambda: "done by another worker" in node.output, 30, "what it makes of it")
+                time.sleep(1)
+        finally:
+            late[0].process.send_signal(signal.SIGCONT)
+        assert len(orthanc.instance_ids()) == 2
+        assert 'facenorm_scorings_total{status="scored"} 1.0' in node.metrics()
+        # It is of use again.
+        node.send(second)
+        wait_until(lambda: len(orthanc.instance_ids()) == 4, 60, "the results of the second photograph")
+    assert len(executions(node.scorer_log, "begin")) == 3
+    assert node.output.count("report done") == 2
+
+
+def test_workers_refuse_sqlite_and_a_folder_that_no_node_knows(
+    tmp_path: Path, postgresql: PostgresPeer
+) -> None:
+    node = _node(tmp_path, postgresql)
+    assert "no node has worked on the data folder" in _refusal(node)
+    node.database_url = ""
+    assert "workers need PostgreSQL" in _refusal(node)
+
+
+def test_a_node_that_does_not_score_refuses_sqlite(tmp_path: Path, postgresql: PostgresPeer) -> None:
+    node = _node(tmp_path, postgresql)
+    node.database_url = ""
+    done = subprocess.run(node.command(seconds=0), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "a node that does not score needs PostgreSQL" in done.stderr
+
+
+def _refusal(node: NodeUnderTest) -> str:
+    command = node.worker_command(seconds=0, status_port=0)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def _workers(node: NodeUnderTest) -> tuple[int, int]:
+    """Return how many workers are alive and how many have gone, as the node's metrics say."""
+    lines = dict(line.rsplit(" ", 1) for line in node.metrics().splitlines() if line[:1] != "#")
+    alive, gone = (float(lines[f'facenorm_workers{{state="{state}"}}']) for state in ("alive", "gone"))
+    return int(alive), int(gone)
