@@ -209,6 +209,13 @@ def test_images_are_pinned_to_a_version() -> None:
     assert kustomized["images"] == [{"name": "facenorm", "newTag": VERSION}]
 
 
+def test_the_kustomization_holds_what_is_not_applied_by_hand() -> None:
+    folder = DEPLOY / "kubernetes"
+    kustomized = yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))
+    by_hand = {"kustomization.yaml", "migration.yaml", "secret.example.yaml"}
+    assert set(kustomized["resources"]) == {path.name for path in folder.glob("*.yaml")} - by_hand
+
+
 def test_no_secret_has_a_value() -> None:
     (example,) = (m for m in manifests() if m["kind"] == "Secret")
     assert set(example["stringData"].values()) == {""}
