@@ -32,6 +32,17 @@ if have systemd-analyze "the systemd units"; then
     fi
 fi
 
+# `config` asks no daemon. The values are for what env.example lists.
+if docker compose version >/dev/null 2>&1; then
+    for more in "" "--file=compose/compose.gpu.yaml"; do
+        # shellcheck disable=SC2086 -- none, or one word
+        env FACENORM_DATABASE_PASSWORD=checked FACENORM_STATUS_TOKEN=checked ORTHANC_PASSWORD=checked \
+            GRAFANA_PASSWORD=checked docker compose --file=compose/compose.yaml $more config --quiet
+    done
+else
+    echo "not checked, for want of docker compose: that the compose files can be put together"
+fi
+
 if have promtool "the Prometheus configuration, and the alerts' tests"; then
     promtool check config --syntax-only prometheus/prometheus.yml
     promtool check rules prometheus/facenorm.rules.yml
