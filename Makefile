@@ -6,7 +6,7 @@ PIP_ARGS ?=
 STAMP := $(VENV)/.installed
 SAY := @printf '\n==> %s\n'
 
-.PHONY: demo test check bench evaluate torture weights peers clean
+.PHONY: demo test check check-deploy bench evaluate torture weights peers clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -31,12 +31,20 @@ demo: weights
 	$(SAY) "facenorm demo"
 	@$(BIN)/facenorm demo
 
-check: $(STAMP)
+check: $(STAMP) check-deploy
 	$(SAY) "Style, types and imports"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# compose.gpu.yaml is no whole file, but the schema asks for none.
+check-deploy: $(STAMP)
+	$(SAY) "The files of deploy/"
+	$(BIN)/hadolint deploy/docker/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose/compose.yaml deploy/compose/compose.gpu.yaml
+	$(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+	deploy/check-installed.sh
 
 test: check weights peers
 	$(SAY) "Tests, in two processes"

@@ -26,6 +26,17 @@ from tests.tiny import TINY_GENERATOR
 PROGRAMS = Path(sys.executable).parent
 NAMES = [str(document.relative_to(REPOSITORY)) for document in DOCUMENTS]
 OPERATIONS = REPOSITORY / "docs" / "operations.md"
+OTHERS_PROGRAMS = [
+    "cp",
+    "curl",
+    "docker",
+    "install",
+    "kubectl",
+    "pip",
+    "runuser",
+    "systemctl",
+    "systemd-sysusers",
+]
 
 
 def _run(line: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -98,7 +109,7 @@ def test_every_other_command_and_option_exists() -> None:
         elif program in ("python", "python3"):
             _check_module(words[1:], place)
         else:
-            assert program in ("curl", "pip"), f"{place}: {line}"
+            assert program in OTHERS_PROGRAMS, f"{place}: {line}"
 
 
 def test_commands_named_in_the_text_exist() -> None:

@@ -12,12 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import httpx
+import pydicom
 import pytest
 from PIL import Image
-from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
+from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage, generate_uid
 
 from tests.acceptance.documents import REPOSITORY, blocks, table
 from tests.faces import generated_face
@@ -150,6 +152,40 @@ def test_the_script_routes_photographs_and_leaves_results_alone(
         time.sleep(3)  # the script hears of a stored object a little later
     # The photograph was sent to the node; what came back was not.
     assert node.output.count("c-store answered") == 1
+
+
+def test_the_script_sends_again_what_the_node_did_not_take(node: DocumentedNode, photograph: bytes) -> None:
+    with documented_orthanc(node, autoroute=True) as orthanc:
+        missed = orthanc.store(photograph)
+        wait_until(lambda: _failed_sendings(orthanc), 30, "the sending to fail while no node runs")
+        with running(node):
+            orthanc.store(_of_another_study(photograph))
+            wait_until(lambda: missed in _sent(orthanc), 30, "the photograph that was missed")
+            # Of each the photograph, report, page, three pictures; without dates there is no trend.
+            orthanc.wait_for_instances(12, timeout=90)
+            time.sleep(3)
+    assert node.output.count("c-store answered") == 2
+
+
+def _of_another_study(photograph: bytes) -> bytes:
+    dataset = pydicom.dcmread(BytesIO(photograph))
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        setattr(dataset, keyword, generate_uid())
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    content = BytesIO()
+    dataset.save_as(content)
+    return content.getvalue()
+
+
+def _failed_sendings(orthanc: OrthancPeer) -> bool:
+    jobs = orthanc.get("/jobs?expand")
+    return any((job["Type"], job["State"]) == ("DicomModalityStore", "Failure") for job in jobs)
+
+
+def _sent(orthanc: OrthancPeer) -> set[str]:
+    """Return Orthanc's identifiers of the instances that a job has sent."""
+    jobs = orthanc.get("/jobs?expand")
+    return {name for job in jobs if job["State"] == "Success" for name in job["Content"]["ParentResources"]}
 
 
 def _results_arrive(orthanc: OrthancPeer) -> None:
