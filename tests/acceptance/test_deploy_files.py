@@ -22,6 +22,7 @@ from dicom_node.cli import COMMANDS
 from dicom_node.settings import Settings, load_settings
 from dicom_node.workflow import FAILED, UNFINISHED
 from storage.deliveries import DEAD, DELIVERED, DUE, UNCOMMITTED
+from storage.workers import ALIVE, GONE
 from tests.acceptance.documents import REPOSITORY, table
 
 DEPLOY = REPOSITORY / "deploy"
@@ -342,6 +343,8 @@ def test_a_query_names_metrics_labels_and_states_that_there_are(place: str) -> N
 def states(metric: str) -> set[str]:
     if metric == "facenorm_deliveries":
         return {DUE, UNCOMMITTED, DELIVERED, DEAD}
+    if metric == "facenorm_workers":
+        return {ALIVE, GONE}
     return {state.lower() for state in (*UNFINISHED, *FAILED)}
 
 
