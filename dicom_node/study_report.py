@@ -117,6 +117,14 @@ class _Study:
         """The same, of an object that shows the course and no single photograph."""
         return sorted({self.patient, *(self.course.scoring_ids if self.course else [])})
 
+    def is_told_by(self, report: Artefact) -> bool:
+        """Whether the report tells of these photographs, and shows all there is.
+
+        It may have been written over fewer ones after the others had been scored; then it shows the scores
+        of all in the course, and tells of its own.
+        """
+        return report.shown == self.shown and {one.scoring.id for one in self.told} <= set(report.scoring_pks)
+
     @property
     def newest(self) -> tuple[int | None, ...]:
         """The keys of the objects that new ones would succeed."""
@@ -172,7 +180,7 @@ class StudyReporter:
 
     def _tell(self, study: _Study, setup: str) -> bool:
         """Whether the study is told of now, as it was read; otherwise nothing was done."""
-        if study.predecessor is not None and study.predecessor.shown == study.shown:
+        if study.predecessor is not None and study.is_told_by(study.predecessor):
             with self.sessions.begin() as session:
                 cover_photographs(session, study.predecessor, [one.photograph for one in study.told])
             return True

@@ -19,6 +19,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowID,
 
 from dicom_node.logs import innermost
 from dicom_node.outage import outlast
+from storage.database import postgresql_url
 from storage.studies import OpenStudy
 
 _log = structlog.get_logger(__name__)
@@ -269,7 +270,7 @@ def system_database(data_folder: Path) -> Path:
 
 def system_database_url(place: Path | str) -> str:
     """Return the URL under which DBOS opens its SQLite file, or its tables in a PostgreSQL database."""
-    return f"sqlite:///{place.absolute()}" if isinstance(place, Path) else place
+    return f"sqlite:///{place.absolute()}" if isinstance(place, Path) else postgresql_url(place)
 
 
 def queue_client(system_database: Path | str) -> DBOSClient:
@@ -285,7 +286,7 @@ def queue_client(system_database: Path | str) -> DBOSClient:
 def prepare_queue(system_database: str) -> None:
     """Create or upgrade DBOS's tables in a PostgreSQL database; harmless when several do so at once."""
     _silence()
-    DBOS.migrate(system_database)
+    DBOS.migrate(system_database_url(system_database))
 
 
 def _silence() -> None:
