@@ -139,6 +139,7 @@ class ScoringSide:
                 destinations=tuple(destination.ae_title for destination in settings.destinations),
                 clock=self._clock,
                 options=settings.reports.options,
+                alone=self._shared is None,
             ),
             clock=self._clock,
             observe=self._observe,
