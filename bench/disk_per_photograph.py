@@ -90,7 +90,9 @@ def _bytes(folder: Path) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--megapixels", type=float, default=12.0)
     parser.add_argument("--record", type=Path, help="write the figures into this JSON file")

@@ -22,6 +22,7 @@ DESTINATION, SENDER = "ARCHIVE", "CAMERA"
 _UID = "1.2.826.0.1.3680043.9.9"
 # The share of the archive whose files are gone.
 _KEPT_FROM = 0.9
+_BEYOND = 100_000_000
 _STATEMENT_LIMIT = "SET LOCAL statement_timeout = '1200s'"
 
 
@@ -59,9 +60,7 @@ def fill(engine: Engine, shape: Shape, present: int, wanted: int) -> None:
         connection.execute(text(_STATEMENT_LIMIT))
         # Every row names rows that are filled with it; to look each of them up takes longer than the filling.
         connection.execute(text("SET LOCAL session_replication_role = replica"))
-        _fill_tables(
-            connection, shape, first=present + 1, last=wanted, patients=patients, studies=studies
-        )
+        _fill_tables(connection, shape, first=present + 1, last=wanted, patients=patients, studies=studies)
         _purge(connection, shape, wanted)
         _fill_queue(connection, *studies)
         _fit_sequences(connection)
@@ -159,26 +158,29 @@ def _fill_queue(connection: Connection, first: int, last: int) -> None:
             ),
             {"table": table},
         ).all()
-        uuid = f"'{_UID}.1.' || s || CASE WHEN k = 2 THEN ':report' ELSE '' END"
+        uuid = f"'{_UID}.1.' || s || CASE WHEN k = 2 THEN '\\:report' ELSE '' END"
         if not key:
-            uuid = f"'{_UID}.1.' || s || CASE WHEN k = 3 THEN ':report' ELSE '' END"
+            uuid = f"'{_UID}.1.' || s || CASE WHEN k = 3 THEN '\\:report' ELSE '' END"
         value = {"workflow_uuid": uuid, "function_id": "k"}
         chosen = ", ".join(value.get(column, f"w.{column}") for column in columns)
         connection.execute(
             text(
-                f"INSERT INTO dbos.{table} ({', '.join(columns)}) SELECT {chosen} FROM dbos.{table} w, "  # noqa: S608 - names of the catalogue
-                f"generate_series({first}, {last}) s, generate_series(1, {copies}) k "
-                "WHERE w.workflow_uuid = :name AND (:table <> 'operation_outputs' OR w.function_id = "
-                "(SELECT min(function_id) FROM dbos.operation_outputs WHERE workflow_uuid = :name))"
+                f"INSERT INTO dbos.{table} ({', '.join(columns)}) SELECT {chosen} FROM "  # noqa: S608 - names of the catalogue
+                f"(SELECT * FROM dbos.{table} WHERE workflow_uuid = :name LIMIT 1) w, "
+                f"generate_series({first}, {last}) s, generate_series(1, {copies}) k"
             ),
-            {"name": name, "table": table},
+            {"name": name},
         )
 
 
 def _fit_sequences(connection: Connection) -> None:
+    """Let what is added by the node's own functions have keys beyond all that will ever be filled."""
     for table in ("patient", "encounter", "photograph", "scoring", "artefact", "delivery"):
         connection.execute(
-            text(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))")  # noqa: S608 - names above
+            text(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest(:beyond, max(id))) FROM {table}"
+            ),  # noqa: S608 - names above
+            {"beyond": _BEYOND},
         )
 
 

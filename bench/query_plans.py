@@ -25,11 +25,15 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a statement was carried out: a line a node, and the rows read by sequential scans, by table."""
+    """How a statement was carried out: a line a node, and the rows read by sequential scans, by table.
+
+    pages: of 8 KB that it looked at, in memory or on disk: what it costs, whatever else the machine does.
+    """
 
     statement: str
     lines: tuple[str, ...]
     scanned: dict[str, int]
+    pages: int
 
 
 @contextmanager
@@ -69,13 +73,15 @@ def _has_tables(text: str) -> bool:
 def _explain(engine: Engine, statement: Statement) -> Plan:
     with engine.connect() as connection:
         explained = connection.exec_driver_sql(
-            f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.text}", statement.parameters
+            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement.text}", statement.parameters
         ).scalar_one()
         connection.rollback()
     lines: list[str] = []
     scanned: dict[str, int] = {}
-    _walk(explained[0]["Plan"], 0, lines, scanned)
-    return Plan(" ".join(statement.text.split()), tuple(lines), scanned)
+    top = explained[0]["Plan"]
+    _walk(top, 0, lines, scanned)
+    pages = top.get("Shared Hit Blocks", 0) + top.get("Shared Read Blocks", 0)
+    return Plan(" ".join(statement.text.split()), tuple(lines), scanned, pages)
 
 
 def _walk(node: dict[str, Any], depth: int, lines: list[str], scanned: dict[str, int]) -> None:

@@ -200,7 +200,9 @@ level = "warning"
 
 def main() -> None:
     """Measure, print, and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
     parser.add_argument("--seconds", type=float, default=1.0, help="that one scoring takes")
     parser.add_argument("--each", type=int, default=12, help="photographs a worker")
@@ -216,9 +218,7 @@ def main() -> None:
         engine = open_database(url)
         durable(engine)
         engine.dispose()
-        record = measure(
-            url, Path(name), workers=options.workers, seconds=options.seconds, each=options.each
-        )
+        record = measure(url, Path(name), workers=options.workers, seconds=options.seconds, each=options.each)
     show("Workers on one queue", rows(record))
     if options.record:
         options.record.write_text(json.dumps(record, indent=2) + "\n", "utf-8")

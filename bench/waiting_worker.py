@@ -1,6 +1,6 @@
 """A real worker whose scoring is a fixed waiting time: what is measured with it is the queue.
 
-    python -m bench.waiting_worker CONFIG SECONDS STATUS_PORT
+python -m bench.waiting_worker CONFIG SECONDS STATUS_PORT
 """
 
 from __future__ import annotations
