@@ -2,8 +2,8 @@
 
     python -m bench.disk_per_photograph [--count 1] [--megapixels 12] [--record FILE]
 
-Node's own steps, the default generator and every object that the settings make by default; the patient is seen
-for the first time, so each study's objects show one encounter.
+The node's own steps, the default generator and every object that the settings make by default; the patient is
+seen for the first time, so each study's objects show one encounter.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@ and the files of the older nine tenths are gone, as with retention: what the sta
 are a few rows among very many.
 """
 
+# ruff: noqa: S608 - the statements are put together from names and numbers of this module
+
 from __future__ import annotations
 
 import json
@@ -110,8 +112,8 @@ def _fill_tables(
         SELECT n, n, :digest, 'scored', 1 + n % 600 / 100.0, 0.5, 'none', 'none', 0, CAST(:result AS json),
           CASE WHEN n >= {purged_before} THEN 'pictures/' || md5(n::text) || '.dcm' END, {received}
         FROM {photographs}""",
-        f"""INSERT INTO artefact (id, encounter_pk, kind, sop_instance_uid, sop_class_uid, series_instance_uid,
-          scoring_pks, shown, sha256, path, created_at, purged_at)
+        f"""INSERT INTO artefact (id, encounter_pk, kind, sop_instance_uid, sop_class_uid,
+          series_instance_uid, scoring_pks, shown, sha256, path, created_at, purged_at)
         SELECT 3 * (s - 1) + k, s, CASE k WHEN 3 THEN 'structured_report' ELSE 'normalized_photograph' END,
           '{_UID}.4.' || (3 * (s - 1) + k), '1.2.840.10008.5.1.4.1.1.88.34', '{_UID}.5.' || s,
           CASE k WHEN 3 THEN json_build_array(2 * s - 1, 2 * s) ELSE json_build_array(2 * (s - 1) + k) END,
@@ -121,7 +123,8 @@ def _fill_tables(
         f"""INSERT INTO delivery (id, artefact_pk, destination, state, attempts, due_at, delivered_at)
         SELECT 3 * (s - 1) + k, 3 * (s - 1) + k, '{DESTINATION}', 'delivered', 1, {ended}, {ended}
         FROM {encounters}, generate_series(1, 3) k""",
-        f"""INSERT INTO audit_events (at, event, outcome, actor, patient_id, issuer, study_instance_uid, detail)
+        f"""INSERT INTO audit_events (at, event, outcome, actor, patient_id, issuer, study_instance_uid,
+          detail)
         SELECT {received}, (ARRAY['received', 'scored'])[k], 'success', '{SENDER}',
           'TEST-' || lpad(((n - 1) / {per_patient} + 1)::text, 8, '0'), '',
           '{_UID}.1.' || ((n - 1) / {per_study} + 1), json_build_object('SOPInstanceUID', '{_UID}.2.' || n)
@@ -136,7 +139,7 @@ def _purge(connection: Connection, shape: Shape, wanted: int) -> None:
     before = {"before": kept_from(shape, wanted)}
     for table, column in (("photograph", "received_at"), ("artefact", "created_at")):
         connection.execute(
-            text(f"UPDATE {table} SET purged_at = {column} WHERE purged_at IS NULL AND {column} < :before"),  # noqa: S608 - names above
+            text(f"UPDATE {table} SET purged_at = {column} WHERE purged_at IS NULL AND {column} < :before"),
             before,
         )
 
@@ -165,7 +168,7 @@ def _fill_queue(connection: Connection, first: int, last: int) -> None:
         chosen = ", ".join(value.get(column, f"w.{column}") for column in columns)
         connection.execute(
             text(
-                f"INSERT INTO dbos.{table} ({', '.join(columns)}) SELECT {chosen} FROM "  # noqa: S608 - names of the catalogue
+                f"INSERT INTO dbos.{table} ({', '.join(columns)}) SELECT {chosen} FROM "
                 f"(SELECT * FROM dbos.{table} WHERE workflow_uuid = :name LIMIT 1) w, "
                 f"generate_series({first}, {last}) s, generate_series(1, {copies}) k"
             ),
@@ -178,8 +181,9 @@ def _fit_sequences(connection: Connection) -> None:
     for table in ("patient", "encounter", "photograph", "scoring", "artefact", "delivery"):
         connection.execute(
             text(
-                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest(:beyond, max(id))) FROM {table}"
-            ),  # noqa: S608 - names above
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), "
+                f"greatest(:beyond, max(id))) FROM {table}"
+            ),
             {"beyond": _BEYOND},
         )
 

@@ -20,7 +20,7 @@ class Statement:
     """What was sent, with its parameters as the driver takes them."""
 
     text: str
-    parameters: Any
+    parameters: Any  # as the driver takes them: a mapping or a sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def statements(*, every_thread: bool = False) -> Iterator[list[Statement]]:
     found: dict[str, Statement] = {}
     kept: list[Statement] = []
 
-    def note(_c: object, _cursor: object, text: str, parameters: Any, _x: object, many: bool) -> None:
+    def note(_c: object, _cursor: object, text: str, parameters: object, _x: object, many: bool) -> None:
         mine = every_thread or threading.get_ident() == caller
         if mine and not many and _EXPLAINED.match(text) and text not in found:
             found[text] = Statement(text, parameters)

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from bench.noise_photographs import dicom_file, jpeg
 from bench.table import show
-from bench.waiting_worker import WaitingScorer
 from dicom_node.data_folder import FolderLock
 from dicom_node.demo.loopback import LOOPBACK, free_port, get_json
 from dicom_node.shared_queue import SharedQueue
@@ -91,7 +90,7 @@ def rows(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _starting(config: Path, seconds: float) -> Iterator[Any]:
+def _starting(config: Path, seconds: float) -> Iterator[Callable[[int, sessionmaker[Session]], None]]:
     """Give what starts workers until there are so many, and end them all in the end."""
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -171,7 +170,7 @@ def _add_studies(made: sessionmaker[Session], store: InstanceStore, count: int) 
             )
 
 
-def _wait(condition: Any, seconds: float) -> None:
+def _wait(condition: Callable[[], object], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -16,7 +16,7 @@ from pipeline.result import Provenance, Rejection, RejectionReason, Scored
 
 @dataclass(frozen=True)
 class WaitingScorer:
-    """Satisfies `dicom_node.scorer_loading.Scorer`; rejects each photograph, so that no pictures are drawn."""
+    """A `dicom_node.scorer_loading.Scorer` that rejects every photograph, so that no pictures are drawn."""
 
     seconds: float
 
@@ -40,7 +40,7 @@ class WaitingScorer:
         time.sleep(self.seconds)
         return Rejection(RejectionReason.NO_FACE, "no face was looked for", 64, 48, self.provenance, {})
 
-    def blend_file(self, path: Path, normalized: object) -> object:  # noqa: PLR6301 - of the protocol
+    def blend_file(self, path: Path, normalized: object) -> object:
         """Return the picture as it is; never called after a rejection."""
         return normalized
 
