@@ -5,8 +5,9 @@
 A PostgreSQL of its own is filled in steps of ten (`bench.filled_archive`), and at each of them the statements
 are timed that node and workers issue again and again, through the functions that issue them. What is timed
 commits, and the server syncs. Beside the milliseconds, the least of several, stand the pages of 8 KB that the
-statements look at by their plans, which do not depend on what else the machine does. `scanned` names tables that a
-plan reads from end to end. At the last step some is done again without the indexes that such archives need.
+statements look at by their plans, which do not depend on what else the machine does. `scanned` names tables
+that a plan reads from end to end. At the last step some is done again without the indexes that such archives
+need.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _FEW_ROWS = 200
 
 
 def measure(
-    url: str, *, photographs: int = 1_000_000, patients: int = 100_000, steps: int = 3
+    url: str, *, photographs: int = 1_000_000, patients: int = 100_000, steps: int = 3, times: int = _TIMES
 ) -> dict[str, Any]:
     """Return seconds by number of photographs, and the plans at the last, in the empty database at `url`."""
     per_patient = max(2, photographs // patients // 2 * 2)
@@ -46,7 +47,7 @@ def measure(
     with Archive(url, Shape(photographs, per_patient)) as archive:
         for size in sizes:
             _log.info("filled", photographs=size, seconds=round(archive.grow(size), 1))
-            figures = {name: _milliseconds(work) for name, work in archive.work().items()}
+            figures = {name: _milliseconds(work, times) for name, work in archive.work().items()}
             archive.settle()
             plans = {name: _plans(archive, name, work) for name, work in archive.work().items()}
             archive.settle()
@@ -56,7 +57,7 @@ def measure(
             )
             _log.info("measured", photographs=size, milliseconds=figures, pages=pages)
         archive.set_new_indexes(there=False)
-        before = {name: _without_indexes(archive, archive.work()[name]) for name in INDEXED}
+        before = {name: _without_indexes(archive, archive.work()[name], times) for name in INDEXED}
         archive.set_new_indexes(there=True)
         with archive.sessions() as session:
             size_bytes = session.scalar(text("SELECT pg_database_size(current_database())"))
@@ -70,9 +71,9 @@ def measure(
     }
 
 
-def _without_indexes(archive: Archive, work: Callable[[], object]) -> dict[str, Any]:
+def _without_indexes(archive: Archive, work: Callable[[], object], times: int) -> dict[str, Any]:
     plans = plans_of(archive.engine, work)
-    return {"milliseconds": _milliseconds(work), "pages": _pages(plans), "scanned": _scanned(plans)}
+    return {"milliseconds": _milliseconds(work, times), "pages": _pages(plans), "scanned": _scanned(plans)}
 
 
 def _pages(plans: Sequence[Plan]) -> int:
@@ -92,10 +93,10 @@ def _scanned(plans: Sequence[Plan]) -> dict[str, int]:
     return {table: rows for table, rows in found.items() if rows > _FEW_ROWS}
 
 
-def _milliseconds(work: Callable[[], object]) -> float:
+def _milliseconds(work: Callable[[], object], times: int) -> float:
     work()  # fills caches, which a running node has behind it
     taken = []
-    for _ in range(_TIMES):
+    for _ in range(times):
         began = time.perf_counter()
         work()
         taken.append(time.perf_counter() - began)

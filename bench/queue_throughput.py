@@ -78,7 +78,12 @@ def measure(
     one = points[0]["photographs_per_second"] / points[0]["workers"]
     for point in points:
         point["ratio_to_one"] = round(point["photographs_per_second"] / one, 2)
-    return {"seconds_per_scoring": seconds, "photographs_per_worker": each, "points": points}
+    return {
+        "seconds_per_scoring": seconds,
+        "seconds_per_photograph": round(1 / one, 3),
+        "photographs_per_worker": each,
+        "points": points,
+    }
 
 
 def rows(record: dict[str, Any]) -> list[tuple[str, str]]:
