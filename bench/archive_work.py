@@ -18,7 +18,7 @@ from bench.given_score import PROVENANCE
 from dicom_node.housekeeping import LEASE, LEASE_SECONDS
 from dicom_node.shared_queue import SharedQueue
 from dicom_node.shared_trigger import SharedTrigger
-from dicom_node.workflow import StudyQueue, prepare_queue
+from dicom_node.workflow import FAILED, UNFINISHED, StudyQueue, prepare_queue, queue_client
 from storage.commitments import forget_unreportable
 from storage.database import open_database, sessions
 from storage.deliveries import count_deliveries, count_failing, due, give_up_unknown
@@ -38,6 +38,7 @@ from storage.studies import OpenStudy, quiet_studies
 from storage.tables import Artefact, Patient, Photograph
 from storage.workers import Scores, beat
 
+LISTING = "unfinished and failed, in the queue"
 PICK_UP = "from the queue to a worker"
 _RETENTION, _PRIORS = "retention, nothing due", "patients whose priors are to be asked for"
 INDEXED = (_RETENTION, _PRIORS)
@@ -64,7 +65,7 @@ class Archive:
         self.engine = open_database(self.url)
         self.sessions = sessions(self.engine)
         prepare_queue(self.url)
-        self.shared = SharedQueue(self.url)
+        self.shared, self.client = SharedQueue(self.url), queue_client(self.url)
         self.commits = SharedCommits(self.sessions)
         self.queue = StudyQueue(
             system_database=self.url,
@@ -92,6 +93,7 @@ class Archive:
         """Close both."""
         self.queue.stop(seconds=5)
         self.shared.close()
+        self.client.destroy()
         self.engine.dispose()
 
     def grow(self, photographs: int) -> float:
@@ -178,7 +180,7 @@ class Archive:
             "quiet studies, in the tables": reading(lambda s: quiet_studies(s, now=now, quiet_seconds=0.0)),
             "the whole sweep, nothing new": self.trigger.sweep,
             "what is under way in the queue": self.shared.under_way,
-            "unfinished and failed, in the queue": self.shared.depth,
+            LISTING: self.shared.depth,
             "deliveries due or to be committed": reading(deliveries),
             "deliveries that fail": reading(count_failing),
             _RETENTION: reading(retention),
@@ -191,6 +193,10 @@ class Archive:
             "numbers for /metrics": reading(numbers),
             PICK_UP: self.pick_up,
         }
+
+    def all_states_at_once(self) -> None:
+        """List what is unfinished or failed in one statement, as the node did before large archives."""
+        self.client.list_workflows(status=[*UNFINISHED, *FAILED], load_input=False, load_output=False)
 
     def settle(self) -> None:
         """Let a report cover what `receive` added: such photographs would be swept up for ever."""
