@@ -10,9 +10,9 @@ from dbos import WorkflowStatus
 def in_states(list_workflows: Callable[..., list[WorkflowStatus]], *states: str) -> list[WorkflowStatus]:
     """Return them, each once; list_workflows: of `DBOS` or of a client.
 
-    A statement a state: DBOS has small indexes of workflows that wait, that run, and that failed, but none that
-    serves several of these together. So one statement for all would read every workflow that there has ever
-    been. What changes its state meanwhile is found when it moves on in the order of `states`.
+    A statement a state: DBOS has small indexes of the workflows that wait, that run, and that failed, but
+    none for several of these together, and reads every workflow that there has ever been. What changes its
+    state meanwhile is found when it moves on in the order of `states`.
     """
     found: dict[str, WorkflowStatus] = {}
     for state in states:
