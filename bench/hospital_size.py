@@ -1,7 +1,7 @@
 """What a hospital of a given size needs: the calculation of docs/scaling.md, for your own numbers.
 
-python -m bench.hospital_size --photographs 200 --seconds 17 [--gap 0.2] [--hours 8] [--peak 3]
-                              [--busy 0.7] [--days 250] [--megabytes 10] [--kilobytes 5]
+python -m bench.hospital_size --photographs 200 --seconds 17 [--gap 0.3] [--hours 8] [--peak 3]
+                              [--busy 0.7] [--days 250] [--megabytes 54] [--kilobytes 4.2]
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Hospital:
 
     photographs: float
     seconds: float
-    gap: float = 0.0
+    gap: float = 0.3
     hours: float = 8.0
     peak: float = 3.0
     busy: float = 0.7
     days: float = 250.0
-    megabytes: float = 10.0
-    kilobytes: float = 5.0
+    megabytes: float = 54.0
+    kilobytes: float = 4.2
     received: float = 20.0
 
     @property

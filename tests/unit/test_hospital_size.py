@@ -37,7 +37,7 @@ def test_an_example_follows_from_the_formula(row: list[str]) -> None:
     assert (f"{cores.work:.2f}: {cores.workers}", f"{gpus.work:.2f}: {gpus.workers}") == (on_cores, on_gpus)
     assert f"{100 * cores.receiving_share:.2f} %" == receiving
     assert f"{cores.terabytes_a_year:.2f}" == disk
-    assert f"{cores.database_gigabytes_a_year:.1f}" == database
+    assert f"{cores.database_gigabytes_a_year:.2f}" == database
 
 
 @pytest.mark.parametrize("row", IMPORTS, ids=[row[0] for row in IMPORTS])
