@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowID, WorkflowStatus
 
+from dicom_node.listed_workflows import in_states
 from dicom_node.logs import innermost
 from dicom_node.outage import outlast
 from storage.database import postgresql_url
@@ -39,7 +40,7 @@ _POOL_SIZE = 8
 # PostgreSQL bears more questions than the one disk of a small node, and a GPU should not wait.
 _POLL_SECONDS, _SHARED_POLL_SECONDS = 0.5, 0.2
 
-UNFINISHED = ("ENQUEUED", "PENDING", "DELAYED")
+UNFINISHED = ("DELAYED", "ENQUEUED", "PENDING")
 FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 
@@ -127,7 +128,7 @@ class StudyQueue:
     def _drop_stranded(self) -> None:
         stranded = [
             status.workflow_id
-            for status in DBOS.list_workflows(status=list(UNFINISHED), load_input=False, load_output=False)
+            for status in in_states(DBOS.list_workflows, *UNFINISHED)
             if status.app_version != self.version
         ]
         if stranded:
@@ -161,13 +162,12 @@ class StudyQueue:
     def unfinished(self, workflow_ids: Sequence[str]) -> set[str]:
         """Return those ids whose workflow waits or runs."""
         wanted = set(workflow_ids)
-        found = DBOS.list_workflows(status=list(UNFINISHED), load_input=False, load_output=False)
+        found = in_states(DBOS.list_workflows, *UNFINISHED)
         return {status.workflow_id for status in found if status.workflow_id in wanted}
 
     def depth(self) -> dict[str, int]:
         """Return DBOS's state -> number of unfinished and failed workflows."""
-        found = DBOS.list_workflows(status=[*UNFINISHED, *FAILED], load_input=False, load_output=False)
-        return depth_of(found)
+        return depth_of(in_states(DBOS.list_workflows, *UNFINISHED, *FAILED))
 
     def _declare(self) -> Callable[[Sequence[str]], None]:
         step = DBOS.step(
@@ -224,7 +224,7 @@ def workflow_states(system_database: Path | str) -> list[tuple[str, str]]:
     """Return (workflow id, DBOS's state) of what is unfinished or failed, from outside the node."""
     client = queue_client(system_database)
     try:
-        found = client.list_workflows(status=[*UNFINISHED, *FAILED], load_input=False, load_output=False)
+        found = in_states(client.list_workflows, *UNFINISHED, *FAILED)
         return [(status.workflow_id, status.status) for status in found]
     finally:
         client.destroy()
@@ -237,7 +237,7 @@ def forget_failed_workflows(system_database: Path | str) -> list[str]:
     """
     client = queue_client(system_database)
     try:
-        failed = client.list_workflows(status=list(FAILED), load_input=False, load_output=False)
+        failed = in_states(client.list_workflows, *FAILED)
         identifiers = [status.workflow_id for status in failed]
         if identifiers:
             client.delete_workflows(whole(identifiers))
