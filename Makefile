@@ -64,7 +64,7 @@ bench: weights peers
 	$(BIN)/python -m bench
 
 torture: weights peers
-	$(SAY) "Kills, hostile input and load at full count: half an hour; figures go to bench/results/torture.json"
+	$(SAY) "Kills, hostile input and load at full count: an hour; figures go to bench/results/torture.json"
 	FACENORM_FIGURES=bench/results/torture.json $(BIN)/python -m pytest -m torture -s
 
 clean:
