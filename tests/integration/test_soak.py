@@ -65,7 +65,11 @@ def _soak(tmp_path: Path, *, senders: int, studies: int, photographs: int) -> No
         for study in range(studies):
             uid = f"{_ROOT}.{sender}.{study}"
             for number in range(photographs):
-                write_photograph(folder, f"{uid}.{number}", brightness=40 + number % 200, study=uid)
+                # Everybody has one encounter: each report refreshes those of the patient's later ones.
+                patient = f"TEST-{sender}-{study}"
+                write_photograph(
+                    folder, f"{uid}.{number}", brightness=40 + number % 200, study=uid, patient=patient
+                )
         batches.append(folder)
     total = senders * studies * photographs
     results = total + senders * studies
