@@ -56,7 +56,7 @@ def _soak(tmp_path: Path, *, senders: int, studies: int, photographs: int) -> No
     """Let each of `senders` send `studies` studies of `photographs` photographs."""
     (tmp_path / "node").mkdir()
     node = NodeUnderTest(
-        folder=tmp_path / "node", destination_port=free_port(), quiet_seconds=1, storage_commitment=True
+        folder=tmp_path / "node", destination_port=free_port(), quiet_seconds=5, storage_commitment=True
     )
     batches = []
     for sender in range(senders):
