@@ -43,3 +43,11 @@ def test_the_hostile_input_is_told_as_it_was_counted() -> None:
     } <= TOLD["hostile input"]
     for what in ("open_files", "threads"):
         assert found[what]["start"] == found[what]["end"]
+
+
+def test_the_load_is_told_as_it_was_counted() -> None:
+    found = FIGURES["soak"]
+    keys = ("photographs", "studies", "senders", "scored_meanwhile", "committed_seconds")
+    assert {found[key] for key in keys} <= TOLD["load"]
+    assert {found["memory_mib"][key] for key in ("start", "end")} <= TOLD["load"]
+    assert found["waiting"]["end"] == 0
