@@ -19,12 +19,10 @@ from pydicom.uid import generate_uid
 from bench.face_photographs import face, framed
 from bench.growth_of_archive import Archive
 from bench.noise_photographs import dicom_file, jpeg
+from bench.received_rows import add_encounter, received_photograph
 from bench.table import show
 from dicom_node.scorer_loading import load_scorer
 from dicom_node.settings import Settings
-from dicom_node.study_report import StudyReporter
-from dicom_node.study_steps import StudySteps
-from storage.tables import Encounter, Patient, Photograph
 
 
 def measure(folder: Path, *, count: int, megapixels: float) -> dict[str, float]:
@@ -32,20 +30,7 @@ def measure(folder: Path, *, count: int, megapixels: float) -> dict[str, float]:
     settings = Settings()
     archive = Archive(folder)
     scorer = load_scorer(settings.scoring, settings.quality.thresholds())
-    steps = StudySteps(
-        sessions=archive.sessions,
-        store=archive.store,
-        scorer=scorer,
-        reporter=StudyReporter(
-            sessions=archive.sessions,
-            store=archive.store,
-            destinations=("ARCHIVE",),
-            clock=lambda: datetime.now(UTC),
-            options=settings.reports.options,
-        ),
-        clock=lambda: datetime.now(UTC),
-        observe=lambda _seconds: None,
-    )
+    steps = archive.steps(scorer, settings.reports.options)
     for number in range(count):
         uid = _receive(archive, number, megapixels)
         steps.score_photograph(uid)
@@ -63,25 +48,8 @@ def _receive(archive: Archive, number: int, megapixels: float) -> str:
     rows, columns = picture.shape[:2]
     file = archive.store.write("photograph", uid, dicom_file(jpeg(picture), rows, columns, study, name, uid))
     with archive.sessions.begin() as session:
-        patient = Patient(patient_id=f"{name}-DISK")
-        session.add(patient)
-        session.flush()
-        encounter = Encounter(patient_pk=patient.id, study_instance_uid=study, last_received_at=now)
-        session.add(encounter)
-        session.flush()
-        row = Photograph(
-            encounter_pk=encounter.id,
-            sop_instance_uid=uid,
-            sop_class_uid="1.2.840.10008.5.1.4.1.1.77.1.4",
-            series_instance_uid=generate_uid(),
-            transfer_syntax_uid="1.2.840.10008.1.2.4.50",
-            sha256=file.sha256,
-            size_bytes=file.size_bytes,
-            path=file.path,
-            calling_ae_title="BENCH",
-            received_at=now,
-        )
-        session.add(row)
+        encounter = add_encounter(session, patient_id=f"{name}-DISK", study=study, at=now)
+        session.add(received_photograph(encounter, uid, file, now))
     return uid
 
 

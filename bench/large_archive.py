@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from bench.archive_work import INDEXED, LISTING, PICK_UP, Archive
+from bench.durable_postgresql import durable_postgresql
 from bench.filled_archive import Shape
 from bench.query_plans import Plan, plans_of
 from bench.table import show
-from storage.database import open_database
 
 _log = structlog.get_logger(__name__)
 
@@ -117,14 +117,6 @@ def rows(record: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def durable(engine: Engine) -> None:
-    """Let the bench's own server sync as one with patients in it does."""
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(text(f"ALTER SYSTEM SET {setting} = on"))
-        connection.execute(text("SELECT pg_reload_conf()"))
-
-
 def main() -> None:
     """Fill, measure, print, and write the record."""
     parser = argparse.ArgumentParser(
@@ -136,14 +128,7 @@ def main() -> None:
     parser.add_argument("--plans", type=Path, help="write the query plans into this text file")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
-    # Not above: a server for tests, which an installation has not.
-    from tests.postgresql import running_postgresql
-
-    with running_postgresql() as server:
-        url = server.database()
-        engine = open_database(url)
-        durable(engine)
-        engine.dispose()
+    with durable_postgresql() as url:
         record = measure(url, photographs=options.photographs, patients=options.patients)
     plans = record.pop("plans")
     show("A large archive", rows(record))

@@ -31,7 +31,9 @@ from pydicom.uid import generate_uid
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from bench.durable_postgresql import durable_postgresql
 from bench.noise_photographs import dicom_file, jpeg
+from bench.received_rows import add_encounter, received_photograph
 from bench.table import show
 from dicom_node.data_folder import FolderLock
 from dicom_node.demo.loopback import LOOPBACK, free_port, get_json
@@ -40,7 +42,7 @@ from dicom_node.shared_trigger import SharedTrigger
 from dicom_node.workflow import prepare_queue
 from storage.database import open_database, sessions
 from storage.instances import InstanceStore
-from storage.tables import Encounter, Patient, Photograph, Scoring
+from storage.tables import Scoring
 from storage.workers import count_workers
 
 WORKERS = (1, 2, 4, 8)
@@ -150,29 +152,12 @@ def _add_studies(made: sessionmaker[Session], store: InstanceStore, count: int) 
     with made.begin() as session:
         for _ in range(count):
             study, uid = str(generate_uid()), str(generate_uid())
-            patient = Patient(patient_id=f"TEST-{uid[-12:]}")
-            session.add(patient)
-            session.flush()
-            file = store.write("photograph", uid, dicom_file(stream, *_SIDE, study, patient.patient_id, uid))
-            encounter = Encounter(
-                patient_pk=patient.id, study_instance_uid=study, study_date="20260102", last_received_at=now
+            patient_id = f"TEST-{uid[-12:]}"
+            file = store.write("photograph", uid, dicom_file(stream, *_SIDE, study, patient_id, uid))
+            encounter = add_encounter(
+                session, patient_id=patient_id, study=study, at=now, study_date="20260102"
             )
-            session.add(encounter)
-            session.flush()
-            session.add(
-                Photograph(
-                    encounter_pk=encounter.id,
-                    sop_instance_uid=uid,
-                    sop_class_uid="1.2.840.10008.5.1.4.1.1.77.1.4",
-                    series_instance_uid=generate_uid(),
-                    transfer_syntax_uid="1.2.840.10008.1.2.4.50",
-                    sha256=file.sha256,
-                    size_bytes=file.size_bytes,
-                    path=file.path,
-                    calling_ae_title="BENCH",
-                    received_at=now,
-                )
-            )
+            session.add(received_photograph(encounter, uid, file, now))
 
 
 def _wait(condition: Callable[[], object], seconds: float) -> None:
@@ -213,15 +198,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="write the figures into this JSON file")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    # Not above: a server for tests, which an installation has not.
-    from bench.large_archive import durable
-    from tests.postgresql import running_postgresql
-
-    with running_postgresql() as server, tempfile.TemporaryDirectory(prefix="facenorm-bench-") as name:
-        url = server.database()
-        engine = open_database(url)
-        durable(engine)
-        engine.dispose()
+    with durable_postgresql() as url, tempfile.TemporaryDirectory(prefix="facenorm-bench-") as name:
         record = measure(url, Path(name), workers=options.workers, seconds=options.seconds, each=options.each)
     show("Workers on one queue", rows(record))
     if options.record:

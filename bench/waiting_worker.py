@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bench.given_score import PROVENANCE
 from pipeline.result import Provenance, Rejection, RejectionReason, Scored
 
 
@@ -23,17 +24,7 @@ class WaitingScorer:
     @property
     def provenance(self) -> Provenance:
         """That of no generator."""
-        return Provenance(
-            generator="none",
-            generator_sha256="0" * 64,
-            metric="none",
-            regressor="none",
-            regressor_sha256="0" * 64,
-            regressor_is_synthetic=True,
-            profile="fast",
-            seed=0,
-            software_version="0",
-        )
+        return PROVENANCE
 
     def score_file(self, path: Path) -> Scored | Rejection:
         """Wait; `path` is not even opened."""
