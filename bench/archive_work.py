@@ -18,7 +18,8 @@ from bench.given_score import PROVENANCE
 from dicom_node.housekeeping import LEASE, LEASE_SECONDS
 from dicom_node.shared_queue import SharedQueue
 from dicom_node.shared_trigger import SharedTrigger
-from dicom_node.workflow import FAILED, UNFINISHED, StudyQueue, prepare_queue, queue_client
+from dicom_node.stored_queue import FAILED, UNFINISHED, prepare_queue, queue_client
+from dicom_node.workflow import StudyQueue
 from storage.commitments import forget_unreportable
 from storage.database import open_database, sessions
 from storage.deliveries import count_deliveries, count_failing, due, give_up_unknown

@@ -39,7 +39,7 @@ from dicom_node.data_folder import FolderLock
 from dicom_node.demo.loopback import LOOPBACK, free_port, get_json
 from dicom_node.shared_queue import SharedQueue
 from dicom_node.shared_trigger import SharedTrigger
-from dicom_node.workflow import prepare_queue
+from dicom_node.stored_queue import prepare_queue
 from storage.database import open_database, sessions
 from storage.instances import InstanceStore
 from storage.tables import Scoring

@@ -26,8 +26,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from bench.received_rows import add_encounter, received_photograph
 from bench.table import show
 from dicom_node.settings import Settings
+from dicom_node.stored_queue import system_database
 from dicom_node.trigger import Trigger
-from dicom_node.workflow import StudyQueue, system_database
+from dicom_node.workflow import StudyQueue
 from storage.database import open_database, sessions
 from storage.instances import StoredFile
 from storage.studies import OpenStudy

@@ -9,7 +9,7 @@ import structlog
 from dbos import DBOSClient, WorkflowStatus
 
 from dicom_node.listed_workflows import in_states
-from dicom_node.workflow import FAILED, QUEUE, UNFINISHED, WORKFLOW, depth_of, queue_client, whole
+from dicom_node.stored_queue import FAILED, QUEUE, UNFINISHED, WORKFLOW, depth_of, queue_client, whole
 from storage.studies import OpenStudy
 
 _log = structlog.get_logger(__name__)

@@ -12,7 +12,7 @@ from dicom_node.commands.node_database import node_database
 from dicom_node.commands.patient_lookup import operator, patient_or_exit
 from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.workflow import forget_studies
+from dicom_node.stored_queue import forget_studies
 from storage.instances import InstanceStore
 from storage.patients import erase_rows, holdings
 from storage.patients import merge as merge_patients
