@@ -164,7 +164,7 @@ def group_table(rows: Sequence[Row], regressor: Regressor, groups: Mapping[str, 
         table += [_group(f"{what}: {name}", scores) for name, scores in found.items()]
         large = [scores for scores in found.values() if len(scores) >= 10]
         if len(large) > 1:
-            table.append([f"gap in {what}, groups of ten and more", "", _gap(large), ""])
+            table.append([f"gap in {what}, groups of ten and more", "", gap_between(large), ""])
     return table
 
 
@@ -191,7 +191,9 @@ def _group(name: str, scores: Sequence[float]) -> list[str]:
     return [name, str(len(scores)), f"{np.mean(scores):.2f}", spread]
 
 
-def _gap(groups: Sequence[Sequence[float]]) -> str:
+def gap_between(groups: Sequence[Sequence[float]]) -> str:
+    """Return the widest gap between the means of groups of scores, with its interval."""
+
     def widest(of: Sequence[Array]) -> float:
         means = [float(np.mean(scores)) for scores in of]
         return max(means) - min(means)

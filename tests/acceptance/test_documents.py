@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
-from dicom_node.metrics import NodeCollector, StageSeconds
+from dicom_node.metrics import DeviceFaults, NodeCollector, StageSeconds
 from dicom_node.settings import Quality
 from models.catalog import CATALOG
 from pipeline.result import QualityIssue, RejectionReason
@@ -184,6 +184,7 @@ def test_the_table_of_quality_thresholds_holds_the_settings() -> None:
 def test_the_table_of_metrics_is_complete(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     StageSeconds(registry)
+    DeviceFaults(registry)
     engine = connect(f"sqlite:///{tmp_path / 'facenorm.sqlite'}")
     migrate(engine)
     registry.register(
