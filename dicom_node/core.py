@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.settings import Settings
 from storage.database import UnusableDatabaseError, open_database, sessions
+from storage.file_store import FileStore
 from storage.instances import InstanceStore
+from storage.objects import Bucket, ObjectStore, bucket_and_prefix
 
 
 class NodeError(Exception):
@@ -23,7 +25,7 @@ class Core:
 
     engine: Engine
     sessions: sessionmaker[Session]
-    store: InstanceStore
+    store: FileStore
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -43,10 +45,36 @@ def open_core(settings: Settings) -> Core:
     except UnusableDatabaseError as error:
         raise NodeError(str(error)) from None
     try:
-        return Core(engine, sessions(engine), InstanceStore(settings.data.folder))
-    except OSError as error:
+        return Core(engine, sessions(engine), open_store(settings))
+    except NodeError:
         engine.dispose()
-        raise NodeError(f"the data folder {settings.data.folder}: {error.strerror}") from None
+        raise
+
+
+def open_store(settings: Settings) -> FileStore:
+    """Open the place of the files: the data folder, or the bucket that was set. Raises NodeError."""
+    data = settings.data
+    if not data.files_url:
+        try:
+            return InstanceStore(data.folder)
+        except OSError as error:
+            raise NodeError(f"the data folder {data.folder}: {error.strerror}") from None
+    name, prefix = bucket_and_prefix(data.files_url)
+    bucket = Bucket(
+        name=name,
+        prefix=prefix,
+        endpoint=data.files_endpoint,
+        region=data.files_region,
+        timeout_seconds=data.files_timeout_seconds,
+    )
+    try:
+        return ObjectStore(bucket, folder=data.folder, cache_bytes=data.cache_megabytes * 1_000_000)
+    except OSError as error:
+        raise NodeError(
+            f"the object storage {data.files_url} cannot be used: {error.strerror}; does it run, does the "
+            "bucket exist? See to data.files_url, data.files_endpoint, data.files_region, and to the credentials "
+            "in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+        ) from None
 
 
 def why_not_bound(section: str, host: str, port: int, error: OSError) -> str:

@@ -343,7 +343,12 @@ class Node:
             f"call {destination.ae_title}": (_ECHO_SECONDS, partial(self._echoes.call, destination))
             for destination in self._settings.destinations
         }
-        return {"housekeeping": (INTERVAL_SECONDS, housekeeping.turn), **calls}
+        turns: dict[str, Chore] = {
+            "housekeeping": (INTERVAL_SECONDS, housekeeping.turn),
+            # Not elected: every process sees to its own copies.
+            "cache": (INTERVAL_SECONDS, core.store.tidy),
+        }
+        return turns | calls
 
     def _status_page(
         self, core: Core, depth: Callable[[], Mapping[str, int]], scoring: ScoringSide | None

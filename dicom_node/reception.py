@@ -19,7 +19,7 @@ from dicom_node.logs import innermost
 from dicom_node.received_dataset import Identification, UnusableDatasetError, identify, is_uid
 from reports.equipment import IMPLEMENTATION_CLASS_UID
 from storage.audit import Event
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 from storage.intake import (
     IntakeRefusedError,
     OtherPatientError,
@@ -92,7 +92,7 @@ class Reception:
         self,
         *,
         sessions: sessionmaker[Session],
-        store: InstanceStore,
+        store: FileStore,
         minimum_free_bytes: int,
         clock: Callable[[], datetime],
     ) -> None:

@@ -23,7 +23,7 @@ from dicom_node.scorer_loading import Scorer
 from dicom_node.study_report import StudyReporter
 from pipeline.result import FaceImages, Rejection, Score, Scored
 from storage.audit import Event, audit_photograph
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 from storage.scorings import add_scoring, find_scoring
 from storage.studies import photographs_of
 from storage.tables import Photograph, Scoring
@@ -40,7 +40,7 @@ class StudySteps:
     """
 
     sessions: sessionmaker[Session]
-    store: InstanceStore
+    store: FileStore
     scorer: Scorer
     reporter: StudyReporter
     clock: Callable[[], datetime]
