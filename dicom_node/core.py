@@ -72,7 +72,7 @@ def open_store(settings: Settings) -> FileStore:
     except OSError as error:
         raise NodeError(
             f"the object storage {data.files_url} cannot be used: {error.strerror}; does it run, does the "
-            "bucket exist? See to data.files_url, data.files_endpoint, data.files_region, and the credentials "
+            "bucket exist? See to data.files_url, data.files_endpoint, data.files_region, the credentials "
             "in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
         ) from None
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
@@ -19,6 +20,9 @@ from obstore.store import S3Store
 
 from storage.file_cache import FileCache
 from storage.instances import DamagedFileError, StoredFile, file_name, matches_name
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, S3Config
 
 _PATH = re.compile(r"[a-z][a-z_]{0,31}/[0-9a-f]{2}/[0-9a-f]{40}-[0-9a-f]{24}\.dcm", re.ASCII)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
@@ -172,12 +176,12 @@ class ObjectStore:
 
 def _opened(bucket: Bucket) -> S3Store:
     seconds = bucket.timeout_seconds
-    options: dict[str, str] = {"aws_checksum_algorithm": "SHA256"}
+    options: S3Config = {"aws_checksum_algorithm": "SHA256"}
     if bucket.endpoint:
         options["aws_endpoint"] = bucket.endpoint
     if bucket.region:
         options["aws_region"] = bucket.region
-    client: dict[str, object] = {
+    client: ClientConfig = {
         "timeout": timedelta(seconds=seconds),
         "connect_timeout": timedelta(seconds=min(seconds, 5.0)),
     }

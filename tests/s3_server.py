@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import obstore
+from obstore.store import S3Store
 
 from tests.peers import LOOPBACK, free_port
 
@@ -55,8 +57,12 @@ class S3Server:
 
     def replace(self, key: str, content: bytes) -> None:
         """Change an object behind the node's back."""
-        url = f"{self.endpoint}/{BUCKET}/{key}"
-        httpx.put(url, content=content, timeout=5, trust_env=False).raise_for_status()
+        store = S3Store(
+            BUCKET,
+            config={"aws_endpoint": self.endpoint, "aws_region": "us-east-1"},
+            client_options={"allow_http": True},
+        )
+        obstore.put(store, key, content)
 
 
 @contextmanager

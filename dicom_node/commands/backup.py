@@ -35,8 +35,8 @@ def backup(
     typer.echo(f"{archive}: {_told(contents)}")
     if settings.data.files_url:
         typer.echo(
-            f"The files are not in it: they stay in {settings.data.files_url}. See to the bucket's own versions "
-            "or copies, made after this."
+            f"The files are not in it: they stay in {settings.data.files_url}. See to the bucket's own "
+            "versions or copies, made after this."
         )
 
 

@@ -12,6 +12,8 @@ from dicom_node.core import NodeError, open_store
 from dicom_node.settings import Data, Settings
 from storage.file_store import FileStore
 from storage.instances import DamagedFileError, InstanceStore
+from storage.tables import Photograph
+from tests.receiving import photograph, running_receiver, send
 from tests.s3_server import BUCKET, S3Server, running_s3
 
 
@@ -79,3 +81,17 @@ def test_a_server_that_is_down_is_an_os_error_and_named_at_the_start(tmp_path: P
             store.write("photograph", "1.2.3", b"content")
         with pytest.raises(NodeError, match=r"data\.files_endpoint"):
             open_store(settings)
+
+
+def test_a_photograph_is_refused_while_the_server_is_down_and_taken_later(tmp_path: Path) -> None:
+    source = photograph()
+    with running_s3() as server:
+        data = _settings(tmp_path, server).data.model_dump(mode="json") | {"minimum_free_megabytes": 0}
+        with running_receiver(tmp_path, data=data) as receiver:
+            server.stop()
+            assert send(receiver, source) == [0xA700]
+            assert receiver.rows(Photograph) == []
+            server.start()
+            assert send(receiver, source) == [0x0000]
+            assert len(receiver.rows(Photograph)) == 1
+            assert receiver.files("photograph") == []
