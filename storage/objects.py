@@ -176,11 +176,11 @@ class ObjectStore:
 
 def _opened(bucket: Bucket) -> S3Store:
     seconds = bucket.timeout_seconds
-    options: S3Config = {"aws_checksum_algorithm": "SHA256"}
+    options: S3Config = {"checksum_algorithm": "SHA256"}
     if bucket.endpoint:
-        options["aws_endpoint"] = bucket.endpoint
+        options["endpoint"] = bucket.endpoint
     if bucket.region:
-        options["aws_region"] = bucket.region
+        options["region"] = bucket.region
     client: ClientConfig = {
         "timeout": timedelta(seconds=seconds),
         "connect_timeout": timedelta(seconds=min(seconds, 5.0)),

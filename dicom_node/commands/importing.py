@@ -80,7 +80,8 @@ def _tell_of_files(folder: Path, data: Path, files_url: str) -> None:
     if files_url:
         typer.echo(
             f"The files were not touched. Before the node starts, copy every .dcm file below "
-            f"{folder.absolute()} to {files_url}, under the same names; then `facenorm check` holds the one against the other."
+            f"{folder.absolute()} to {files_url}, under the same names; "
+            f"then `facenorm check` holds the one against the other."
         )
         return
     if folder.resolve() == data.resolve():
