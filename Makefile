@@ -47,8 +47,8 @@ check-deploy: $(STAMP)
 	deploy/check-installed.sh
 
 test: check weights peers
-	$(SAY) "Tests, in two processes"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 2 --dist loadfile
+	$(SAY) "Tests, in three processes"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 3 --dist loadfile
 
 # Where photographs of people lie; without them only generated faces are measured.
 PHOTOS ?=
@@ -64,7 +64,7 @@ bench: weights peers
 	$(BIN)/python -m bench
 
 torture: weights peers
-	$(SAY) "Kills, hostile input and load at full count: half an hour; figures go to bench/results/torture.json"
+	$(SAY) "Kills, hostile input and load at full count: an hour; figures go to bench/results/torture.json"
 	FACENORM_FIGURES=bench/results/torture.json $(BIN)/python -m pytest -m torture -s
 
 clean:

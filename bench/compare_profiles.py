@@ -122,11 +122,23 @@ def picture(bench: Bench, number: int, options: argparse.Namespace) -> AlignedFa
     paths = sorted(options.photos.glob(options.pattern))
     if number >= len(paths):
         raise SystemExit(f"{options.photos} holds {len(paths)} photographs; ask for fewer --faces")
-    face = bench.measurer.locate(read_photograph(paths[number]), Stopwatch())
-    kind = list(AnomalyKind)[number % len(AnomalyKind)]
-    severity = _SEVERITIES[number % len(_SEVERITIES)]
-    deformed = draw_anomaly(face.picture, face.landmarks, kind, severity, number)
-    return AlignedFace(deformed, face.landmarks, face.mask, face.alignment)
+    return deformed(bench.measurer.locate(read_photograph(paths[number]), Stopwatch()), number)
+
+
+def severity_of(number: int) -> float:
+    """Return how severe the anomaly of a photograph is; every second one has none."""
+    return _SEVERITIES[number % len(_SEVERITIES)]
+
+
+def kind_of(number: int) -> AnomalyKind:
+    """Return the kind of its anomaly."""
+    return list(AnomalyKind)[number % len(AnomalyKind)]
+
+
+def deformed(face: AlignedFace, number: int) -> AlignedFace:
+    """Return the face of a photograph with its anomaly drawn."""
+    picture = draw_anomaly(face.picture, face.landmarks, kind_of(number), severity_of(number), number)
+    return AlignedFace(picture, face.landmarks, face.mask, face.alignment)
 
 
 def tensors(face: AlignedFace, generator: Generator) -> tuple[torch.Tensor, torch.Tensor]:

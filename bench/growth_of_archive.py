@@ -16,14 +16,17 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from bench.given_score import PROVENANCE, GivenScorer, given_score
 from bench.noise_photographs import dicom_file, jpeg
+from bench.received_rows import received_photograph
+from dicom_node.scorer_loading import Scorer
 from dicom_node.study_report import StudyReporter
 from dicom_node.study_steps import StudySteps
 from dicom_node.trigger import Trigger
 from dicom_node.workflow import StudyQueue
 from pipeline.result import plain
+from reports.options import ReportOptions
 from storage.database import open_database, sessions
 from storage.history import patient_history
-from storage.instances import InstanceStore
+from storage.instances import InstanceStore, StoredFile
 from storage.tables import Encounter, Patient, Photograph, Scoring
 
 _PATIENT = "TEST-0001"
@@ -59,48 +62,35 @@ class Archive:
         with self.sessions.begin() as session:
             session.add(encounter)
             session.flush()
-            rows = [self._photograph(encounter, uid, at, self._path(study, uid, files)) for uid in uids]
+            rows = [received_photograph(encounter, uid, self._file(study, uid, files), at) for uid in uids]
             session.add_all(rows)
             session.flush()
             if scored:
                 session.add_all(_scoring(row, at) for row in rows)
         return uids
 
-    def steps(self) -> StudySteps:
-        """Return the node's steps on this archive, with scores that are given."""
+    def steps(self, scorer: Scorer | None = None, options: ReportOptions | None = None) -> StudySteps:
+        """Return the node's steps on this archive, without a scorer with scores that are given."""
         return StudySteps(
             sessions=self.sessions,
             store=self.store,
-            scorer=GivenScorer(),
+            scorer=scorer or GivenScorer(),
             reporter=StudyReporter(
                 sessions=self.sessions,
                 store=self.store,
                 destinations=("ARCHIVE",),
                 clock=lambda: datetime.now(UTC),
+                options=options or ReportOptions(),
             ),
             clock=lambda: datetime.now(UTC),
             observe=lambda _seconds: None,
         )
 
-    def _path(self, study: str, uid: str, files: bool) -> str:
+    def _file(self, study: str, uid: str, files: bool) -> StoredFile:
         if not files:
-            return "photograph/none.dcm"
-        file = dicom_file(self._stream, *self._size, study, _PATIENT, uid)
-        return self.store.write("photograph", uid, file).path
-
-    @staticmethod
-    def _photograph(encounter: Encounter, uid: str, at: datetime, path: str) -> Photograph:
-        return Photograph(
-            encounter_pk=encounter.id,
-            sop_instance_uid=uid,
-            sop_class_uid="1.2.840.10008.5.1.4.1.1.77.1.4",
-            series_instance_uid=generate_uid(),
-            transfer_syntax_uid="1.2.840.10008.1.2.4.50",
-            sha256="0" * 64,
-            size_bytes=1,
-            path=path,
-            calling_ae_title="BENCH",
-            received_at=at,
+            return StoredFile("photograph/none.dcm", "0" * 64, 1)
+        return self.store.write(
+            "photograph", uid, dicom_file(self._stream, *self._size, study, _PATIENT, uid)
         )
 
 

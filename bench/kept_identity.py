@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 from safetensors.torch import load_file
 
-from bench.validation_cases import NEUTRAL, Case, cases_of_people, photograph_of
+from bench.compare_profiles import deformed, kind_of, severity_of
+from bench.validation_cases import NEUTRAL, Case, cases_of_people, people, photograph_of
 from bench.validation_pictures import case_picture
 from models.catalog import GENERATOR
 from models.generator import Generator, choose_device, load_generator
 from pipeline.alignment import align
-from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.face_embedding import FaceEmbedder, load_face_embedder
 from pipeline.features import to_picture
@@ -46,8 +46,6 @@ from pipeline.stopwatch import Stopwatch
 
 _CHANGED = 8
 """Grey levels by which a pixel of the anomaly's area differs, after smoothing."""
-_SEVERITIES = (0.0, 0.6, 0.0, 1.0)
-"""Of `bench.compare_profiles`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +92,9 @@ def _tools() -> tuple[Generator, FaceEmbedder, FaceFinder]:
 def between_people(embedder: FaceEmbedder, finder: FaceFinder, photos: Path) -> float:
     """Return the median distance of the embeddings of different people's neutral photographs."""
     vectors = []
-    for path in sorted(photos.glob("*_03.jpg")):
-        face = locate_face(finder, read_photograph(path), Stopwatch())
+    for person in people(photos):
+        photograph = read_photograph(photograph_of(photos, person, NEUTRAL))
+        face = locate_face(finder, photograph, Stopwatch())
         vectors.append(embedder.embed(face.picture, face.landmarks))
     return float(np.median([np.linalg.norm(a - b) for a, b in combinations(vectors, 2)]))
 
@@ -118,13 +117,10 @@ def _of_profiles(finder: FaceFinder, options: argparse.Namespace) -> Iterator[Su
     """Yield the deformed photographs of `bench.compare_profiles`, under each profile that it kept."""
     for number, path in enumerate(sorted(options.photos.glob("*_03.jpg"))):
         kept = sorted(options.profiles.glob(f"{number:04d}-*.safetensors"))
-        severity = _SEVERITIES[number % len(_SEVERITIES)]
-        if not kept or not severity:
+        if not kept or not severity_of(number):
             continue
         plain = locate_face(finder, read_photograph(path), Stopwatch())
-        kind = list(AnomalyKind)[number % len(AnomalyKind)]
-        deformed = draw_anomaly(plain.picture, plain.landmarks, kind, severity, number)
-        face = AlignedFace(deformed, plain.landmarks, plain.mask, plain.alignment)
+        face, kind = deformed(plain, number), kind_of(number)
         for latents in kept:
             profile = latents.name.split("-")[1]
             yield Subject(f"{profile}, the twelve", str(kind), face, plain.picture, latents)

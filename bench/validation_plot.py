@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from bench.validation_cases import GENERATED, NEUTRAL
 from bench.validation_rows import Row
+from bench.validation_tables import by_group, undeformed_scores
 from models.regressor import Regressor
 from pipeline.perceptual_severity import rating_of
 
@@ -34,17 +35,10 @@ def _by_group(
     axis: Axes, rows: Sequence[Row], regressor: Regressor, groups: Mapping[str, Mapping[str, str]]
 ) -> None:
     """Draw every undeformed person's score, a line at each group's mean."""
-    scores = {
-        row.person: regressor.predict(row.features)
-        for row in rows
-        if row.split != GENERATED and row.view == NEUTRAL and not row.kind
-    }
+    scores = undeformed_scores(rows, regressor)
     columns = [("everybody", list(scores.values()))]
     for of_person in groups.values():
-        columns += [
-            (group, [score for person, score in scores.items() if of_person.get(person) == group])
-            for group in sorted(set(of_person.values()))
-        ]
+        columns += by_group(scores, of_person).items()
     columns = [(name, found) for name, found in columns if found]
     random = np.random.default_rng(0)
     for place, (_, found) in enumerate(columns):

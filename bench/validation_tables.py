@@ -157,22 +157,33 @@ def outcome_table(rows: Sequence[Row], regressor: Regressor) -> Table:
 def group_table(rows: Sequence[Row], regressor: Regressor, groups: Mapping[str, Mapping[str, str]]) -> Table:
     """Give the scores of undeformed people by group, and the gaps. groups: what -> person -> group."""
     table = [["group", "people", "mean score", "standard deviation"]]
-    plain = {
+    plain = undeformed_scores(rows, regressor)
+    table.append(_group("everybody", list(plain.values())))
+    for what, of_person in groups.items():
+        found = by_group(plain, of_person)
+        table += [_group(f"{what}: {name}", scores) for name, scores in found.items()]
+        large = [scores for scores in found.values() if len(scores) >= 10]
+        if len(large) > 1:
+            table.append([f"gap in {what}, groups of ten and more", "", _gap(large), ""])
+    return table
+
+
+def undeformed_scores(rows: Sequence[Row], regressor: Regressor) -> dict[str, float]:
+    """Return the score of every person's neutral photograph without an anomaly, by person."""
+    return {
         row.person: regressor.predict(row.features)
         for row in rows
         if row.split != GENERATED and row.view == NEUTRAL and not row.kind
     }
-    table.append(_group("everybody", list(plain.values())))
-    for what, of_person in groups.items():
-        found: dict[str, list[float]] = {}
-        for person, score in plain.items():
-            if person in of_person:
-                found.setdefault(of_person[person], []).append(score)
-        table += [_group(f"{what}: {name}", scores) for name, scores in sorted(found.items())]
-        large = {name: scores for name, scores in found.items() if len(scores) >= 10}
-        if len(large) > 1:
-            table.append([f"gap in {what}, groups of ten and more", "", _gap(list(large.values())), ""])
-    return table
+
+
+def by_group(scores: Mapping[str, float], of_person: Mapping[str, str]) -> dict[str, list[float]]:
+    """Return group -> scores of its people, sorted by group. of_person: person -> group."""
+    found: dict[str, list[float]] = {}
+    for person, score in scores.items():
+        if person in of_person:
+            found.setdefault(of_person[person], []).append(score)
+    return dict(sorted(found.items()))
 
 
 def _group(name: str, scores: Sequence[float]) -> list[str]:

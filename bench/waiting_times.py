@@ -23,13 +23,15 @@ from pathlib import Path
 import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
+from bench.received_rows import add_encounter, received_photograph
 from bench.table import show
 from dicom_node.settings import Settings
+from dicom_node.stored_queue import system_database
 from dicom_node.trigger import Trigger
-from dicom_node.workflow import StudyQueue, system_database
+from dicom_node.workflow import StudyQueue
 from storage.database import open_database, sessions
+from storage.instances import StoredFile
 from storage.studies import OpenStudy
-from storage.tables import Encounter, Patient, Photograph
 from storage.urgency import Urgency
 
 _CLINIC, _IMPORT = "CLINIC", "IMPORT"
@@ -37,6 +39,7 @@ _LONG_AGO = "20160501"
 _EVERY_SECONDS = 2.0
 _SETUP = "0" * 64
 _PATIENCE_SECONDS = 600.0
+_NO_FILE = StoredFile("", "", 0)
 
 
 @dataclass
@@ -119,28 +122,8 @@ def _add(
     with made.begin() as session:
         for number in numbers:
             uid = f"{sender}.{number}"
-            patient = Patient(patient_id=uid, issuer_of_patient_id="")
-            session.add(patient)
-            session.flush()
-            encounter = Encounter(
-                patient_pk=patient.id, study_instance_uid=f"S.{uid}", study_date=date, last_received_at=now
-            )
-            session.add(encounter)
-            session.flush()
-            session.add(
-                Photograph(
-                    encounter_pk=encounter.id,
-                    sop_instance_uid=uid,
-                    sop_class_uid="",
-                    series_instance_uid="",
-                    transfer_syntax_uid="",
-                    sha256="",
-                    size_bytes=0,
-                    path="",
-                    calling_ae_title=sender,
-                    received_at=now,
-                )
-            )
+            encounter = add_encounter(session, patient_id=uid, study=f"S.{uid}", at=now, study_date=date)
+            session.add(received_photograph(encounter, uid, _NO_FILE, now, sender=sender))
             waits.quiet[uid] = time.monotonic()
 
 

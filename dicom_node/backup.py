@@ -16,11 +16,10 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.settings import Settings
+from dicom_node.settings import DATABASE_FILE, Settings
 from storage.audit import Event, add_audit_event
 from storage.instances import InstanceStore
 
-_DATABASE = "facenorm.sqlite"
 _FILE = re.compile(r"[a-z][a-z_]{0,31}/[0-9a-f]{2}/[0-9a-f-]{1,80}\.dcm")
 _BUSY_SECONDS = 30
 
@@ -55,7 +54,7 @@ def write_backup(
     partial = target.with_name(f".{target.name}.partial")
     try:
         with tempfile.TemporaryDirectory(prefix=".facenorm-", dir=target.parent) as folder:
-            copy = Path(folder) / _DATABASE
+            copy = Path(folder) / DATABASE_FILE
             _copy_database(database, copy)
             with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
                 with tarfile.open(fileobj=file, mode="w") as archive:
@@ -82,7 +81,7 @@ def restore_backup(settings: Settings, source: Path) -> Contents:
     try:
         with tarfile.open(source) as archive:
             members = archive.getmembers()
-            if not members or members[0].name != _DATABASE:
+            if not members or members[0].name != DATABASE_FILE:
                 raise BackupError(f"{source} is no backup of facenorm's")
             if not all(member.isfile() and _expected(member.name) for member in members):
                 raise BackupError(f"{source} holds what no backup does; nothing was unpacked")
@@ -98,7 +97,7 @@ def restore_backup(settings: Settings, source: Path) -> Contents:
 
 
 def _fill(archive: tarfile.TarFile, database: Path, settings: Settings) -> Contents:
-    archive.add(database, _DATABASE)
+    archive.add(database, DATABASE_FILE)
     size, files = database.stat().st_size, 0
     if settings.data.files_url:
         # A bucket of any size has means of its own to be copied.
@@ -128,7 +127,7 @@ def _copy_database(source: Path, target: Path) -> None:
 
 
 def _expected(name: str) -> bool:
-    return name == _DATABASE or _FILE.fullmatch(name) is not None
+    return name == DATABASE_FILE or _FILE.fullmatch(name) is not None
 
 
 def _sqlite_file(settings: Settings) -> Path:

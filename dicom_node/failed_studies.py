@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings
-from dicom_node.workflow import REPORT, forget_failed_workflows
+from dicom_node.stored_queue import REPORT, forget_failed_workflows
 from storage.workers import forget_hand_backs
 
 

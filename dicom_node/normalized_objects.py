@@ -59,6 +59,8 @@ class NormalizedObjects:
         if not isinstance(result, Score) or photograph.purged_at or not scoring.pictures_path:
             return
         wanted = [kind for kind, (chosen, _) in _KINDS.items() if self.options.sends(chosen)]
+        if not wanted:
+            return
         with self.sessions() as session:
             if _are_made(session, photograph, scoring, wanted):
                 return

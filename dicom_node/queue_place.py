@@ -8,7 +8,7 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.settings import Settings
-from dicom_node.workflow import system_database
+from dicom_node.stored_queue import system_database
 from storage.database import connect, is_postgresql
 
 _SCHEMA = "dbos"

@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_node.adrift_workflows import AdriftWorkflows
 from dicom_node.chores import Chore
 from dicom_node.core import Core, NodeError
 from dicom_node.heartbeat import Heartbeat
@@ -81,9 +82,17 @@ class ScoringSide:
     @property
     def work(self) -> dict[str, Chore]:
         """What has to be done again and again."""
-        if self._heartbeat is None:
-            return {}
-        return {"heartbeat": (self._settings.workers.beat_seconds, self._heartbeat.beat)}
+        workers = self._settings.workers
+        adrift = AdriftWorkflows(
+            self.queue,
+            clock=self._clock,
+            turn_seconds=workers.beat_seconds,
+            adrift_seconds=workers.gone_seconds,
+        )
+        work: dict[str, Chore] = {"adrift workflows": (workers.beat_seconds, adrift.turn)}
+        if self._heartbeat:
+            work["heartbeat"] = (workers.beat_seconds, self._heartbeat.beat)
+        return work
 
     def start(self) -> None:
         """Load the weights, then take studies from the queue. Raises NodeError; call `stop` then, too."""
@@ -139,6 +148,7 @@ class ScoringSide:
                 destinations=tuple(destination.ae_title for destination in settings.destinations),
                 clock=self._clock,
                 options=settings.reports.options,
+                alone=self._shared is None,
             ),
             clock=self._clock,
             observe=self._observe,

@@ -24,6 +24,9 @@ from pipeline.quality_thresholds import QualityThresholds
 from reports.options import ImageClass, ReportClass, ReportOptions, ResultObject
 from storage.objects import bucket_and_prefix
 
+DATABASE_FILE = "facenorm.sqlite"
+"""In the data folder, where no other database is set."""
+
 
 class SettingsError(Exception):
     """The settings cannot be used; the text has one line per wrong key and says what to do."""
@@ -311,7 +314,7 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         """The database's URL: the one that was set, else SQLite in the data folder."""
-        return self.data.database_url or f"sqlite:///{self.data.folder.absolute() / 'facenorm.sqlite'}"
+        return self.data.database_url or f"sqlite:///{self.data.folder.absolute() / DATABASE_FILE}"
 
     @classmethod
     def settings_customise_sources(

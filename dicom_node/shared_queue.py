@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import structlog
 from dbos import DBOSClient, WorkflowStatus
 
-from dicom_node.workflow import FAILED, QUEUE, UNFINISHED, WORKFLOW, depth_of, queue_client, whole
+from dicom_node.listed_workflows import in_states
+from dicom_node.stored_queue import FAILED, QUEUE, UNFINISHED, WORKFLOW, depth_of, queue_client, whole
 from storage.studies import OpenStudy
 
 _log = structlog.get_logger(__name__)
@@ -103,4 +104,4 @@ class SharedQueue:
         return len(stranded)
 
     def _list(self, *states: str) -> list[WorkflowStatus]:
-        return self._client.list_workflows(status=list(states), load_input=False, load_output=False)
+        return in_states(self._client.list_workflows, *states)

@@ -13,7 +13,7 @@ from dicom_node.chores import Chore
 from dicom_node.core import Core, NodeError
 from dicom_node.settings import Settings
 from dicom_node.shared_queue import SharedQueue
-from dicom_node.workflow import prepare_queue
+from dicom_node.stored_queue import prepare_queue
 
 
 def open_shared_queue(settings: Settings) -> SharedQueue:

@@ -117,6 +117,14 @@ class _Study:
         """The same, of an object that shows the course and no single photograph."""
         return sorted({self.patient, *(self.course.scoring_ids if self.course else [])})
 
+    def is_told_by(self, report: Artefact) -> bool:
+        """Whether the report tells of these photographs, and shows all there is.
+
+        It may have been written over fewer ones after the others had been scored; then it shows the scores
+        of all in the course, and tells of its own.
+        """
+        return report.shown == self.shown and {one.scoring.id for one in self.told} <= set(report.scoring_pks)
+
     @property
     def newest(self) -> tuple[int | None, ...]:
         """The keys of the objects that new ones would succeed."""
@@ -142,13 +150,18 @@ class _New:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyReporter:
-    """Writes what a study's report needs. destinations: AE titles; each object gets a delivery to each."""
+    """Writes what a study's report needs. destinations: AE titles; each object gets a delivery to each.
+
+    alone: whether no other process reports. Then a score that comes while a report is made needs no second
+    try: the report on its own study refreshes this one.
+    """
 
     sessions: sessionmaker[Session]
     store: FileStore
     destinations: tuple[str, ...]
     clock: Callable[[], datetime]
     options: ReportOptions = field(default_factory=ReportOptions)
+    alone: bool = False
 
     def report(self, sop_instance_uids: Sequence[str], setup: str) -> None:
         """Report on these photographs of a study, all scored under `setup`, and refresh later ones.
@@ -162,17 +175,24 @@ class StudyReporter:
             self._report(photographs, setup)
 
     def _report(self, sop_instance_uids: Sequence[str], setup: str) -> None:
-        """Report on the study as it is; begin anew where another worker changed it meanwhile."""
-        for _ in range(_ATTEMPTS):
+        """Report on the study as it is; begin anew where another worker changed it meanwhile.
+
+        At last, a score that came meanwhile is left to its own study's report, which refreshes this one: of a
+        patient whose photographs are scored one after the other there would be no end.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
             with self.sessions() as session:
                 study = _study(session, sop_instance_uids, setup)
-            if self._tell(study, setup):
+            if self._tell(study, setup, as_read=self.alone or attempt == _ATTEMPTS):
                 return
         raise StudyChangesError("other workers kept changing what a study's report has to show")
 
-    def _tell(self, study: _Study, setup: str) -> bool:
-        """Whether the study is told of now, as it was read; otherwise nothing was done."""
-        if study.predecessor is not None and study.predecessor.shown == study.shown:
+    def _tell(self, study: _Study, setup: str, *, as_read: bool) -> bool:
+        """Whether the study is told of now; otherwise nothing was done.
+
+        as_read: also without the scores that came meanwhile.
+        """
+        if study.predecessor is not None and study.is_told_by(study.predecessor):
             with self.sessions.begin() as session:
                 cover_photographs(session, study.predecessor, [one.photograph for one in study.told])
             return True
@@ -181,7 +201,7 @@ class StudyReporter:
         whole = self._of_the_encounter(study, made, created)
         report = self._structured_report(study, made, whole.get(TREND), created)
         new = [*made.values(), *whole.values(), report]
-        if not self._committed(study, new, setup, created):
+        if not self._committed(study, new, setup, created, as_read=as_read):
             discard_unnamed(self.sessions, self.store, [one.finished for one in new])
             return False
         _log.info(
@@ -189,12 +209,14 @@ class StudyReporter:
         )
         return True
 
-    def _committed(self, study: _Study, new: Sequence[_New], setup: str, created: datetime) -> bool:
+    def _committed(
+        self, study: _Study, new: Sequence[_New], setup: str, created: datetime, *, as_read: bool
+    ) -> bool:
         """Record the objects, the report last, unless the study is no longer what they were made from."""
         with self.sessions.begin() as session:
             lock_patient(session, study.of_patient.id)
             now = _study(session, [one.photograph.sop_instance_uid for one in study.told], setup)
-            if now.shown != study.shown or now.newest != study.newest:
+            if now.newest != study.newest or (now.shown != study.shown and not as_read):
                 return False
             for one in new:
                 row = add_artefact(

@@ -7,7 +7,6 @@ when it is run again.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,19 +14,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
-from dbos import DBOS, DBOSClient, DBOSConfig, SetEnqueueOptions, SetWorkflowID, WorkflowStatus
+from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
+from dicom_node.listed_workflows import in_states
 from dicom_node.logs import innermost
 from dicom_node.outage import outlast
+from dicom_node.stored_queue import (
+    APPLICATION,
+    FAILED,
+    QUEUE,
+    REPORT,
+    REPORT_WORKFLOW,
+    REPORTS,
+    UNFINISHED,
+    WORKFLOW,
+    depth_of,
+    silence,
+    system_database_url,
+    whole,
+)
 from storage.studies import OpenStudy
 
 _log = structlog.get_logger(__name__)
 
-APPLICATION = "facenorm"
-QUEUE, _REPORTS = "scoring", "reports"
-WORKFLOW, _REPORT_WORKFLOW = "score_study", "report_study"
-# Makes the id of a study's second workflow from that of its first.
-REPORT = ":report"
 # Names the order of the steps: raise it whenever a workflow changes, so that no workflow is
 # resumed by code that would take its finished steps for others.
 _STEPS_REVISION = "2"
@@ -37,9 +46,6 @@ _EXECUTOR = "node"
 _POOL_SIZE = 8
 # PostgreSQL bears more questions than the one disk of a small node, and a GPU should not wait.
 _POLL_SECONDS, _SHARED_POLL_SECONDS = 0.5, 0.2
-
-UNFINISHED = ("ENQUEUED", "PENDING", "DELAYED")
-FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 
 class StepFailed(Exception):  # noqa: N818 - it is stored and shown under this name
@@ -85,6 +91,7 @@ class StudyQueue:
         self._starts = starts
         self._counting = threading.Lock()
         self._running = 0
+        self._bodies: Counter[str] = Counter()
         self._stopped = False
         self._workflow: Callable[[Sequence[str]], None] | None = None
 
@@ -98,7 +105,7 @@ class StudyQueue:
         leave the older ones stranded for ever: they are deleted here, and the next sweep submits
         their studies anew, because the database still says that no report covers them.
         """
-        _silence()
+        silence()
         DBOS(
             config=DBOSConfig(
                 name=APPLICATION,
@@ -112,7 +119,7 @@ class StudyQueue:
         )
         self._workflow = self._declare()
         DBOS.launch()
-        for queue in (QUEUE, _REPORTS):
+        for queue in (QUEUE, REPORTS):
             DBOS.register_queue(
                 queue,
                 global_concurrency=None if self._shared else 1,
@@ -126,7 +133,7 @@ class StudyQueue:
     def _drop_stranded(self) -> None:
         stranded = [
             status.workflow_id
-            for status in DBOS.list_workflows(status=list(UNFINISHED), load_input=False, load_output=False)
+            for status in in_states(DBOS.list_workflows, *UNFINISHED)
             if status.app_version != self.version
         ]
         if stranded:
@@ -160,13 +167,29 @@ class StudyQueue:
     def unfinished(self, workflow_ids: Sequence[str]) -> set[str]:
         """Return those ids whose workflow waits or runs."""
         wanted = set(workflow_ids)
-        found = DBOS.list_workflows(status=list(UNFINISHED), load_input=False, load_output=False)
+        found = in_states(DBOS.list_workflows, *UNFINISHED)
         return {status.workflow_id for status in found if status.workflow_id in wanted}
 
     def depth(self) -> dict[str, int]:
         """Return DBOS's state -> number of unfinished and failed workflows."""
-        found = DBOS.list_workflows(status=[*UNFINISHED, *FAILED], load_input=False, load_output=False)
-        return depth_of(found)
+        return depth_of(in_states(DBOS.list_workflows, *UNFINISHED, *FAILED))
+
+    def taken_up(self) -> dict[str, str]:
+        """Return workflow id -> queue of what the database says is under way here."""
+        return {
+            status.workflow_id: status.queue_name or QUEUE
+            for status in in_states(DBOS.list_workflows, "PENDING")
+            if status.executor_id == self._executor_id
+        }
+
+    def running(self) -> set[str]:
+        """Return the ids of the workflows whose steps run here."""
+        with self._counting:
+            return set(self._bodies)
+
+    def hand_back(self, workflow_id: str, queue: str) -> None:
+        """Let anybody take the workflow up, after its finished steps; one that has ended stays so."""
+        DBOS.resume_workflow(workflow_id, queue_name=queue)
 
     def _declare(self) -> Callable[[Sequence[str]], None]:
         step = DBOS.step(
@@ -183,18 +206,33 @@ class StudyQueue:
 
         score_step, report_step = step(score_photograph), step(report_study)
 
-        @DBOS.workflow(name=_REPORT_WORKFLOW, max_recovery_attempts=self._starts - 1)
+        @DBOS.workflow(name=REPORT_WORKFLOW, max_recovery_attempts=self._starts - 1)
         def report_workflow(photographs: Sequence[str]) -> None:
-            report_step(photographs)
+            with self._body():
+                report_step(photographs)
 
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=self._starts - 1)
         def score_study(photographs: Sequence[str]) -> None:
-            for photograph in photographs:
-                score_step(photograph)
-            with SetWorkflowID(f"{DBOS.workflow_id}{REPORT}"):
-                DBOS.enqueue_workflow(_REPORTS, report_workflow, photographs)
+            with self._body():
+                for photograph in photographs:
+                    score_step(photograph)
+                with SetWorkflowID(f"{DBOS.workflow_id}{REPORT}"):
+                    DBOS.enqueue_workflow(REPORTS, report_workflow, photographs)
 
         return score_study
+
+    @contextmanager
+    def _body(self) -> Iterator[None]:
+        """Count the workflow among those that run, of which a late one and its resumption may be the same."""
+        name = DBOS.workflow_id or ""
+        with self._counting:
+            self._bodies[name] += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._bodies[name] -= 1
+                self._bodies += Counter()  # drops those at zero
 
     @contextmanager
     def _guarded(self, step: str) -> Iterator[None]:
@@ -212,85 +250,3 @@ class StudyQueue:
         finally:
             with self._counting:
                 self._running -= 1
-
-
-def depth_of(found: Sequence[WorkflowStatus]) -> dict[str, int]:
-    """Return state -> number of workflows, those that are always shown included."""
-    return dict.fromkeys(("ENQUEUED", "PENDING", "ERROR"), 0) | Counter(s.status for s in found)
-
-
-def workflow_states(system_database: Path | str) -> list[tuple[str, str]]:
-    """Return (workflow id, DBOS's state) of what is unfinished or failed, from outside the node."""
-    client = queue_client(system_database)
-    try:
-        found = client.list_workflows(status=[*UNFINISHED, *FAILED], load_input=False, load_output=False)
-        return [(status.workflow_id, status.status) for status in found]
-    finally:
-        client.destroy()
-
-
-def forget_failed_workflows(system_database: Path | str) -> list[str]:
-    """Delete the failed workflows, from outside the node, and return the ids of their studies' first ones.
-
-    The running node's next sweep submits their studies anew; photographs that were scored stay so.
-    """
-    client = queue_client(system_database)
-    try:
-        failed = client.list_workflows(status=list(FAILED), load_input=False, load_output=False)
-        identifiers = [status.workflow_id for status in failed]
-        if identifiers:
-            client.delete_workflows(whole(identifiers))
-        return [identifier.removesuffix(REPORT) for identifier in identifiers]
-    finally:
-        client.destroy()
-
-
-def forget_studies(system_database: Path | str, studies: Sequence[str]) -> None:
-    """Delete every workflow of these studies (UIDs), in whatever state, from outside the node."""
-    client = queue_client(system_database)
-    try:
-        for study in studies:
-            found = client.list_workflows(workflow_id_prefix=f"{study}:", load_input=False, load_output=False)
-            if found:
-                client.delete_workflows([status.workflow_id for status in found])
-    finally:
-        client.destroy()
-
-
-def whole(identifiers: Sequence[str]) -> list[str]:
-    """Return the ids and, for reports, those of the workflows before: a study starts anew as a whole."""
-    return sorted({*identifiers, *(identifier.removesuffix(REPORT) for identifier in identifiers)})
-
-
-def system_database(data_folder: Path) -> Path:
-    """Return the path of the SQLite file in which DBOS keeps its queue."""
-    return data_folder.absolute() / "dbos.sqlite"
-
-
-def system_database_url(place: Path | str) -> str:
-    """Return the URL under which DBOS opens its SQLite file, or its tables in a PostgreSQL database."""
-    return f"sqlite:///{place.absolute()}" if isinstance(place, Path) else place
-
-
-def queue_client(system_database: Path | str) -> DBOSClient:
-    """Return what looks into the queue, and puts studies into it, without running any; to be destroyed."""
-    _silence()
-    return DBOSClient(
-        system_database_url=system_database_url(system_database),
-        application_name=APPLICATION,
-        retry_connection_errors=False,
-    )
-
-
-def prepare_queue(system_database: str) -> None:
-    """Create or upgrade DBOS's tables in a PostgreSQL database; harmless when several do so at once."""
-    _silence()
-    DBOS.migrate(system_database)
-
-
-def _silence() -> None:
-    # DBOS prints to the console an advertisement, and tracebacks whose text may quote a dataset; without
-    # a handler it would install that one. Its errors go on to our own logs, which leave the text out.
-    logger = logging.getLogger("dbos")
-    logger.handlers = [logging.NullHandler()]
-    logger.propagate = True

@@ -20,8 +20,15 @@ from sqlalchemy.pool import ConnectionPoolEntry
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _BUSY_SECONDS = 30
-_CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 300
+# As libpq has them: a server that does not answer, or is gone without a word, is left within a minute.
+_LIMITS = {
+    "connect_timeout": "10",
+    "keepalives_idle": "20",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
 _RECYCLE_SECONDS = 1800
 # Any fixed number that no other program on the same PostgreSQL database uses.
 _MIGRATION_LOCK = 0x6661_6365
@@ -72,6 +79,11 @@ def is_postgresql(url: str) -> bool:
         return make_url(url).get_backend_name() == "postgresql"
     except ArgumentError:
         return False
+
+
+def postgresql_url(url: str) -> str:
+    """Return the URL with the time limits that it does not set itself, for another user of the database."""
+    return _within_limits(make_url(url)).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def missing_file(url: str) -> Path | None:
@@ -139,25 +151,23 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+def _within_limits(url: URL) -> URL:
+    return url.update_query_dict({key: limit for key, limit in _LIMITS.items() if key not in url.query})
+
+
 def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
 def _connect_postgresql(url: URL) -> Engine:
     return create_engine(
-        url.set(drivername="postgresql+psycopg"),
+        _within_limits(url).set(drivername="postgresql+psycopg"),
         hide_parameters=True,
         # A connection that a restart of the server has closed is replaced, not handed out.
         pool_pre_ping=True,
         pool_recycle=_RECYCLE_SECONDS,
         connect_args={
-            "connect_timeout": _CONNECT_SECONDS,
             "application_name": "facenorm",
-            # A server that is gone without a word is noticed within a minute, and one that hangs is left.
-            "keepalives_idle": 20,
-            "keepalives_interval": 10,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 60_000,
             "options": f"-c statement_timeout={_STATEMENT_SECONDS}s"
             f" -c lock_timeout={_BUSY_SECONDS}s -c idle_in_transaction_session_timeout={_STATEMENT_SECONDS}s",
         },

@@ -19,6 +19,8 @@ DUE = "due"
 UNCOMMITTED = "uncommitted"
 DELIVERED = "delivered"
 DEAD = "dead"
+# Asked for by name, not as "other than delivered": so the index on the state finds the few among millions.
+UNDONE = (DUE, UNCOMMITTED, DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def count_failing(session: Session) -> dict[tuple[str, str], int]:
     """Return (destination, class of the last failure) -> number of deliveries that are not done."""
     query = (
         select(Delivery.destination, Delivery.last_error, func.count())
-        .where(Delivery.state != DELIVERED, Delivery.last_error.is_not(None))
+        .where(Delivery.state.in_(UNDONE), Delivery.last_error.is_not(None))
         .group_by(Delivery.destination, Delivery.last_error)
     )
     return {(row[0], row[1] or ""): row[2] for row in session.execute(query)}

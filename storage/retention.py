@@ -9,7 +9,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session, aliased
 
 from storage.audit import NODE, Event, audit_artefact, audit_photograph
-from storage.deliveries import DELIVERED
+from storage.deliveries import UNDONE
 from storage.tables import Artefact, Delivery, Photograph, Scoring
 
 
@@ -24,7 +24,7 @@ def purge_photographs(
     waiting = exists(
         select(Delivery.id)
         .join(undelivered, undelivered.id == Delivery.artefact_pk)
-        .where(undelivered.encounter_pk == Photograph.encounter_pk, Delivery.state != DELIVERED)
+        .where(undelivered.encounter_pk == Photograph.encounter_pk, Delivery.state.in_(UNDONE))
     )
     found = session.scalars(
         select(Photograph)
@@ -62,7 +62,7 @@ def purge_results(
 ) -> int:
     """Delete the files of results made before a time and delivered; return how many. The caller commits."""
     waiting = exists(
-        select(Delivery.id).where(Delivery.artefact_pk == Artefact.id, Delivery.state != DELIVERED)
+        select(Delivery.id).where(Delivery.artefact_pk == Artefact.id, Delivery.state.in_(UNDONE))
     )
     found = session.scalars(
         select(Artefact)

@@ -17,8 +17,14 @@ from sqlalchemy import (
     String,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+def _index_where(name: str, column: str, rows: str) -> Index:
+    """Return an index of those rows only for which something is still to be done: it stays small."""
+    return Index(name, column, sqlite_where=text(rows), postgresql_where=text(rows))
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -64,7 +70,10 @@ class Patient(Base):
     """A patient as the PACS knows one: identifier plus issuer (PS3.3 C.7.1.1). Absent values are ''."""
 
     __tablename__ = "patient"
-    __table_args__ = (UniqueConstraint("patient_id", "issuer_of_patient_id"),)
+    __table_args__ = (
+        UniqueConstraint("patient_id", "issuer_of_patient_id"),
+        _index_where("ix_patient_to_ask", "id", "priors_asked_at IS NULL"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     patient_id: Mapped[str] = mapped_column(String(64))
@@ -94,6 +103,7 @@ class Photograph(Base):
     """A received SOP instance: the row exists only once the file is durable."""
 
     __tablename__ = "photograph"
+    __table_args__ = (_index_where("ix_photograph_to_purge", "received_at", "purged_at IS NULL"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     encounter_pk: Mapped[int] = mapped_column(ForeignKey("encounter.id"), index=True)
@@ -143,6 +153,7 @@ class Artefact(Base):
     """
 
     __tablename__ = "artefact"
+    __table_args__ = (_index_where("ix_artefact_to_purge", "created_at", "purged_at IS NULL"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     encounter_pk: Mapped[int] = mapped_column(ForeignKey("encounter.id"), index=True)

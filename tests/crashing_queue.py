@@ -11,7 +11,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from dicom_node.workflow import StudyQueue, system_database
+from dicom_node.stored_queue import system_database
+from dicom_node.workflow import StudyQueue
 from storage.studies import OpenStudy
 
 

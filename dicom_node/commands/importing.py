@@ -12,11 +12,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.data_folder import FolderInUseError, FolderLock
-from dicom_node.settings import Settings, SettingsError, load_settings
+from dicom_node.settings import DATABASE_FILE, Settings, SettingsError, load_settings
 from storage.database import UnusableDatabaseError, is_postgresql, open_database
 from storage.moving import NotEmptyError, copy_everything
-
-_DATABASE = "facenorm.sqlite"
 
 
 def import_node(
@@ -39,7 +37,7 @@ def import_node(
         raise typer.Exit(2) from None
     if not is_postgresql(settings.database_url):
         _fail("data.database_url names no PostgreSQL database to import into")
-    source_file = folder.absolute() / _DATABASE
+    source_file = folder.absolute() / DATABASE_FILE
     if not source_file.is_file():
         _fail(f"there is no database {source_file}: name the data folder of a node that used SQLite")
     try:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from dicom_node.commands.node_database import node_database
 from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.workflow import FAILED, workflow_states
+from dicom_node.stored_queue import FAILED, workflow_states
 from storage.deliveries import DEAD, PendingDelivery, count_deliveries, dead, waiting
 
 

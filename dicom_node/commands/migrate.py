@@ -9,7 +9,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.settings import SettingsError, load_settings
-from dicom_node.workflow import prepare_queue
+from dicom_node.stored_queue import prepare_queue
 from storage.database import UnusableDatabaseError, is_postgresql, migrate_database, missing_file
 
 

@@ -14,7 +14,7 @@ from dicom_node.commands.patient_lookup import operator, patient_or_exit
 from dicom_node.core import NodeError, open_store
 from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.workflow import forget_studies
+from dicom_node.stored_queue import forget_studies
 from storage.file_store import FileStore
 from storage.patients import erase_rows, holdings
 from storage.patients import merge as merge_patients

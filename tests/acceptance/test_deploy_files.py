@@ -20,7 +20,7 @@ import yaml
 
 from dicom_node.cli import COMMANDS
 from dicom_node.settings import Settings, load_settings
-from dicom_node.workflow import FAILED, UNFINISHED
+from dicom_node.stored_queue import FAILED, UNFINISHED
 from storage.deliveries import DEAD, DELIVERED, DUE, UNCOMMITTED
 from storage.workers import ALIVE, GONE
 from tests.acceptance.documents import REPOSITORY, table

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner
 
+from dicom_node.cli import app
 from dicom_node.metrics import NodeCollector, StageSeconds
 from dicom_node.settings import Quality
 from models.catalog import CATALOG
@@ -121,15 +123,8 @@ def test_commands_named_in_the_text_exist() -> None:
 @cache
 def _help(command: tuple[str, ...]) -> tuple[bool, str]:
     """Return whether `facenorm COMMAND --help` succeeds, and its text."""
-    done = subprocess.run(
-        [str(PROGRAMS / "facenorm"), *command, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ | {"COLUMNS": "200", "NO_COLOR": "1"},
-    )
-    return done.returncode == 0, done.stdout
+    done = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    return done.exit_code == 0, done.output
 
 
 def _is_known(words: list[str]) -> bool:

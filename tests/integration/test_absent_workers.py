@@ -15,7 +15,7 @@ from dicom_node.absent_workers import AbsentWorkers
 from dicom_node.heartbeat import Heartbeat
 from dicom_node.shared_queue import SharedQueue
 from dicom_node.shared_trigger import SharedTrigger
-from dicom_node.workflow import forget_failed_workflows, prepare_queue
+from dicom_node.stored_queue import forget_failed_workflows, prepare_queue
 from storage.database import open_database, sessions
 from storage.studies import OpenStudy
 from storage.workers import Scores, count_workers

@@ -3,8 +3,18 @@ from __future__ import annotations
 import pytest
 
 from bench.growth import measure, rows
+from bench.growth_of_archive import queue_seconds
+from bench.own_process import in_own_process
 
 
+def test_a_queue_is_timed_while_studies_wait(tmp_path):
+    points = in_own_process(queue_seconds, tmp_path / "queue", (16, 2))
+    assert [point["n"] for point in points] == [2, 16]
+    assert all(0 < point[name] < 30 for point in points for name in ("sweep_seconds", "pick_up_seconds"))
+
+
+# A minute of two cores.
+@pytest.mark.torture
 @pytest.mark.real_weights
 def test_growth_has_a_point_for_every_count():
     record = measure(sizes=(2.0, 1.0), studies=(1,), histories=(2,), queues=(16, 2))

@@ -32,6 +32,8 @@ def test_a_peak_is_seen_after_it_has_gone_and_forgotten_when_reset():
     assert abs(second - resident) < 50
 
 
+# Most of a minute of two cores.
+@pytest.mark.torture
 @pytest.mark.real_weights
 def test_a_few_photographs_on_the_test_generator():
     record = measure(tiny_count=5, real_count=1, generator=str(TINY), tiny=TINY)

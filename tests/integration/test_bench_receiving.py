@@ -44,6 +44,8 @@ def test_every_receiver_takes_everything_and_is_in_the_table():
     assert "x Orthanc" in table["C-STORE, 8 at once: facenorm"]
 
 
+# A minute of two cores.
+@pytest.mark.torture
 @pytest.mark.real_weights
 def test_the_busy_cases_score_meanwhile():
     record = measure(files=2, rounds=1, generator="tests/data/tiny.safetensors")

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from storage.database import MIGRATIONS, connect, migrate, sessions
+from storage.database import MIGRATIONS, connect, migrate, postgresql_url, sessions
 from storage.tables import AuditEvent, Base, Encounter, Patient
 
 
@@ -142,6 +142,13 @@ def test_a_revision_that_fails_leaves_nothing_behind(
         migrate(engine)
     assert inspect(engine).get_table_names() == []
     engine.dispose()
+
+
+def test_time_limits_hold_unless_the_url_sets_its_own() -> None:
+    url = postgresql_url("postgresql+psycopg://someone:secret@db/facenorm?connect_timeout=3&sslmode=require")
+    assert url.startswith("postgresql://someone:secret@db/facenorm?")
+    for part in ("connect_timeout=3", "sslmode=require", "keepalives_idle=20", "tcp_user_timeout=60000"):
+        assert part in url
 
 
 def test_other_databases_are_refused() -> None:

@@ -33,7 +33,7 @@ _STUDIES = 4
 _FACES = 4
 _FACE_SIDE = 512
 # Longer than a study is quiet, and a sweep away.
-SETTLE_SECONDS = 3.0
+_SETTLE_SECONDS = 3.0
 # A machine may be busy with other things.
 _START_SECONDS = 300
 
@@ -195,10 +195,7 @@ def _torment(
                 scored = {uid: begun[uid] for uid in _scored(node)} | scored
         sent_under_fire = len(camera.acknowledged)
         with running(node), camera.sending():
-            wait_until(lambda: not camera.waiting, 600, "every photograph to be acknowledged")
-            wait_until(lambda: _nothing_to_do(node, photographs), 1200, "every result to be committed")
-            time.sleep(SETTLE_SECONDS)
-            wait_until(lambda: _nothing_to_do(node, photographs), 60, "the last report")
+            settle(node, camera, photographs, 1200)
         _everything_once(node, orthanc, camera.acknowledged)
     # No scoring that was finished, and so committed, was run again.
     begun = Counter(executions(node.scorer_log, "begin"))
@@ -224,6 +221,14 @@ def _torment(
         results_removed_by_check=repaired.stdout.count("removed:"),
         photographs_recorded_by_check=repaired.stdout.count("recorded,"),
     )
+
+
+def settle(node: NodeUnderTest, camera: _Camera, photographs: int, seconds: float) -> None:
+    """Return once everything was acknowledged, and within so many seconds more every result committed."""
+    wait_until(lambda: not camera.waiting, 600, "every photograph to be acknowledged")
+    wait_until(lambda: _nothing_to_do(node, photographs), seconds, "every result to be committed")
+    time.sleep(_SETTLE_SECONDS)
+    wait_until(lambda: _nothing_to_do(node, photographs), 60, "the last report")
 
 
 def _nothing_to_do(node: NodeUnderTest, photographs: int) -> bool:

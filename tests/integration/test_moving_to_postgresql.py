@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from reports.options import ReportOptions, ResultObject
 from storage.database import connect, sessions
 from storage.moving import moved_tables
 from storage.tables import Patient
+from storage.workers import Scores, beat
 from tests.postgresql import PostgresPeer
 from tests.small_archive import SmallArchive, photograph
 
@@ -129,6 +131,15 @@ def test_a_newer_database_is_refused(target: Engine, tmp_path: Path) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = 'of_tomorrow'"))
     refused = _run(tmp_path, _url(target), "migrate")
     assert (refused.exit_code, "newer facenorm" in refused.output) == (1, True)
+
+
+def test_nothing_is_repaired_while_workers_live(target: Engine, tmp_path: Path) -> None:
+    assert _run(tmp_path, _url(target), "migrate").exit_code == 0
+    with sessions(target).begin() as session:
+        beat(session, "worker", Scores("2-x", "0" * 64), now=datetime.now(UTC))
+    refused = _run(tmp_path, _url(target), "check", "--repair")
+    assert (refused.exit_code, "1 workers live" in refused.output) == (1, True), refused.output
+    assert _run(tmp_path, _url(target), "check").exit_code == 0
 
 
 def test_backups_are_left_to_postgresql_itself(postgresql: PostgresPeer, tmp_path: Path) -> None:

@@ -20,13 +20,14 @@ from tests.tiny import TINY_GENERATOR
 from tests.told_scorer import ToldScorer
 
 
-def _settings(folder: Path) -> Settings:
-    return Settings(node=NodeSettings(port=0), data=Data(folder=folder), status=Status(port=0))
+def _settings(folder: Path, database_url: str = "") -> Settings:
+    data = Data(folder=folder, database_url=database_url)
+    return Settings(node=NodeSettings(port=0), data=data, status=Status(port=0))
 
 
-def test_nodes_start_and_stop_one_after_the_other(tmp_path: Path) -> None:
+def test_nodes_start_and_stop_one_after_the_other(tmp_path: Path, database_url: str) -> None:
     for _ in range(2):
-        node = Node(_settings(tmp_path), scorer_factory=partial(SmallScorer, tmp_path / "log"))
+        node = Node(_settings(tmp_path, database_url), scorer_factory=partial(SmallScorer, tmp_path / "log"))
         node.start()
         health = httpx.get(f"http://{LOOPBACK}:{node.status_port}/health", timeout=5, trust_env=False)
         refused = run_tool("echoscu", "-aec", "FACENORM", LOOPBACK, str(node.port), check=False)

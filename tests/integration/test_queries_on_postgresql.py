@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from storage.database import open_database, sessions
 from tests.postgresql import PostgresPeer
-from tests.unit import test_outbox, test_retention, test_scorings, test_trigger
+from tests.unit import test_outbox, test_scorings, test_trigger
 
-_MODULES = (test_outbox, test_retention, test_scorings, test_trigger)
+_MODULES = (test_outbox, test_scorings, test_trigger)
 
 
 def _tests(module: ModuleType) -> list[str]:

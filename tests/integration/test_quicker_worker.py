@@ -17,7 +17,7 @@ from reports.options import ReportOptions, ResultObject
 from storage.artefacts import NORMALIZED_PHOTOGRAPH, STRUCTURED_REPORT
 from storage.consistency import inspect_rows, inspect_store
 from storage.instances import InstanceStore, StoredFile
-from storage.tables import AuditEvent, Scoring
+from storage.tables import AuditEvent, Photograph, Scoring
 from tests.small_archive import SmallArchive, photograph
 from tests.small_scorer import SmallScorer, executions
 
@@ -137,4 +137,19 @@ def test_a_report_of_less_is_not_recorded_above_one_of_more(archive: SmallArchiv
     overtake = _Once(lambda: archive.steps.report_study(UIDS))
     _overtaken_reporter(archive, overtake).report_study(UIDS[:1])
     assert [len(report.scoring_pks) for report in archive.rows(STRUCTURED_REPORT)] == [2]
+    assert _agrees(archive)
+
+
+def test_a_report_over_fewer_photographs_that_comes_late_is_succeeded_by_one_over_all(
+    archive: SmallArchive,
+) -> None:
+    for uid in UIDS:
+        archive.steps.score_photograph(uid)  # by two workers, each for a workflow of its own
+    archive.steps.report_study(UIDS[:1])
+    archive.steps.report_study(UIDS)
+    reports = archive.rows(STRUCTURED_REPORT)
+    assert [len(report.scoring_pks) for report in reports] == [1, 2]
+    assert reports[1].predecessor_pk == reports[0].id
+    with archive.sessions() as session:
+        assert set(session.scalars(select(Photograph.report_pk))) == {reports[1].id}
     assert _agrees(archive)

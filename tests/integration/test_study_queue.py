@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from dicom_node.workflow import StudyQueue, forget_failed_workflows, system_database, workflow_states
+from dicom_node.stored_queue import forget_failed_workflows, system_database, workflow_states
+from dicom_node.workflow import StudyQueue
 from storage.studies import OpenStudy
 from storage.urgency import Urgency
 from tests.integration.running_node import wait_until

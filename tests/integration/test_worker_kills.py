@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from tests.figures import note
-from tests.integration.running_node import STUDY, NodeUnderTest, running, wait_until, write_photograph
+from tests.integration.running_node import STUDY, NodeUnderTest, running, write_photograph
 from tests.integration.running_workers import PROMPT, RunningWorker, start_worker, working
-from tests.integration.test_kills import SETTLE_SECONDS, _Camera, _everything_once, _nothing_to_do
+from tests.integration.test_kills import _Camera, _everything_once, settle
 from tests.peers import Modality, free_port, running_orthanc
 from tests.postgresql import PostgresPeer, running_postgresql
 from tests.small_scorer import executions
@@ -77,10 +77,7 @@ def _torment(tmp_path: Path, *, kills: int, restarts: int, photographs: int, see
         ):
             with working(node, _WORKERS, seconds=seconds) as workers, camera.sending():
                 scored = _under_fire(node, postgresql, workers, random, kills, restarts, seconds)
-                wait_until(lambda: not camera.waiting, 600, "every photograph to be acknowledged")
-                wait_until(lambda: _nothing_to_do(node, photographs), 600, "every result to be committed")
-                time.sleep(SETTLE_SECONDS)
-                wait_until(lambda: _nothing_to_do(node, photographs), 60, "the last report")
+                settle(node, camera, photographs, 600)
             _everything_once(node, orthanc, camera.acknowledged)
         begun = Counter(executions(node.scorer_log, "begin"))
         assert {uid: begun[uid] for uid in scored} == scored
