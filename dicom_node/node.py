@@ -346,7 +346,7 @@ class Node:
         turns: dict[str, Chore] = {
             "housekeeping": (INTERVAL_SECONDS, housekeeping.turn),
             # Not elected: every process sees to its own copies.
-            "cache": (INTERVAL_SECONDS, core.store.tidy),
+            "files": (INTERVAL_SECONDS, core.store.tidy),
         }
         return turns | calls
 

@@ -24,6 +24,7 @@ from dicom_node.study_report import StudyReporter
 from pipeline.result import FaceImages, Rejection, Score, Scored
 from storage.audit import Event, audit_photograph
 from storage.file_store import FileStore
+from storage.instances import StoredFile
 from storage.scorings import add_scoring, find_scoring
 from storage.studies import photographs_of
 from storage.tables import Photograph, Scoring
@@ -77,7 +78,7 @@ class StudySteps:
         result = self.scorer.score_file(self.store.absolute(photograph.path))
         created = self.clock()
         images, outcome = (result.images, result.score) if isinstance(result, Scored) else (None, result)
-        pictures = self.store.write(PICTURES, photograph.sop_instance_uid, packed(images)) if images else None
+        pictures = outlast(lambda: self._keep_pictures(photograph, images)) if images else None
         path = pictures.path if pictures else None
         try:
             scoring = outlast(lambda: self._commit(photograph, outcome, created, path))
@@ -86,6 +87,9 @@ class StudySteps:
         self.observe(outcome.seconds)
         _log.info("photograph done", sop_instance_uid=photograph.sop_instance_uid, status=scoring.status)
         return scoring, images
+
+    def _keep_pictures(self, photograph: Photograph, images: FaceImages) -> StoredFile:
+        return self.store.write(PICTURES, photograph.sop_instance_uid, packed(images))
 
     def _commit(
         self, photograph: Photograph, outcome: Score | Rejection, created: datetime, pictures_path: str | None

@@ -94,7 +94,7 @@ class Worker:
         scoring.start()
         absent = absent_workers(settings, core, queue, clock=self._clock, holder=self.name)
         self._stopping.callback(absent.resign)
-        upkeep = look_after(settings, absent) | {"cache": (INTERVAL_SECONDS, core.store.tidy)}
+        upkeep = look_after(settings, absent) | {"files": (INTERVAL_SECONDS, core.store.tidy)}
         chores = self._chores = Chores({**scoring.work, **upkeep})
         self._registry.register(ChoreCollector(lambda: chores.failures))
         chores.start()

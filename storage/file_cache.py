@@ -29,17 +29,17 @@ class FileCache:
             OSError: the folder cannot be created or written.
 
         """
-        self._folder = folder.absolute()
+        self.folder = folder.absolute()
         self._most_bytes = most_bytes
         self._clock = clock
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder.chmod(0o700)
-        remove_partial_files(self._folder)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.chmod(0o700)
+        remove_partial_files(self.folder)
         self.tidy()
 
     def place(self, path: str) -> Path:
         """Return where the copy of `path`, which must be a store's own, lies or would lie."""
-        return self._folder / path
+        return self.folder / path
 
     def find(self, path: str) -> Path | None:
         """Return the copy of `path`, marked as in use, or None where there is none."""
@@ -52,7 +52,11 @@ class FileCache:
         place = self.place(path)
         for folder in (place.parent.parent, place.parent):
             folder.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(place, data)
+        try:
+            write_atomically(place, data)
+        except FileNotFoundError:
+            # A cache that another process opened just now took the file for a leftover before it was locked.
+            write_atomically(place, data)
         with self._locked():
             self._mark(place)
         return place
@@ -78,7 +82,7 @@ class FileCache:
                 total -= size
 
     def _copies(self) -> Iterator[tuple[float, int, Path]]:
-        for place in self._folder.glob("*/*/*.dcm"):
+        for place in self.folder.glob("*/*/*.dcm"):
             with suppress(FileNotFoundError):
                 found = place.stat()
                 yield found.st_mtime, found.st_size, place
@@ -101,7 +105,7 @@ class FileCache:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Keep others, here and in other processes, from marking and removing meanwhile."""
-        descriptor = os.open(self._folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(self.folder / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

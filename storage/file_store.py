@@ -9,6 +9,10 @@ from typing import Protocol
 from storage.instances import StoredFile
 
 
+class UnreachableError(OSError):
+    """A place that is not on this machine does not answer, or refuses; another try may go well."""
+
+
 class FileStore(Protocol):
     """DICOM files under names of digests: `InstanceStore` in a folder, `ObjectStore` in a bucket.
 
@@ -44,5 +48,5 @@ class FileStore(Protocol):
         ...
 
     def tidy(self) -> None:
-        """Let go of local copies that nobody needs any more, where there are any."""
+        """Let go of local copies that nobody needs any more, and see whether the place answers, from afar."""
         ...

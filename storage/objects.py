@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
 from storage.file_cache import FileCache
+from storage.file_store import UnreachableError
 from storage.instances import DamagedFileError, StoredFile, file_name, matches_name
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _PATH = re.compile(r"[a-z][a-z_]{0,31}/[0-9a-f]{2}/[0-9a-f]{40}-[0-9a-f]{24}\.dc
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 _RETRIES = 2
+# Of the S3 protocol's answers; a word of its own list.
+_ERROR_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+_REFUSALS = frozenset({"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,19 +71,16 @@ class ObjectStore:
     What an object holds is checked against the digest in its name whenever it comes back.
     """
 
-    def __init__(self, bucket: Bucket, *, folder: Path, cache_bytes: int) -> None:
-        """Open the bucket and the cache, `cache` below `folder`; asks the bucket for one page of names.
+    def __init__(self, bucket: Bucket, cache: FileCache) -> None:
+        """Open the bucket, and ask it for one page of names.
 
         Raises:
-            OSError: the bucket does not answer or lets nobody in, or the folder cannot be written.
+            UnreachableError: the bucket is not there, does not answer or does not let these credentials in.
 
         """
-        self._bucket = bucket
         self._store = _opened(bucket)
-        self._cache = FileCache(folder / "cache", most_bytes=cache_bytes)
-        self._folder = folder.absolute()
-        with _failures_as_os_errors():
-            next(iter(obstore.list(self._store, chunk_size=1)), None)
+        self._cache = cache
+        _ask(self._store)
 
     def write(self, kind: str, sop_instance_uid: str, data: bytes) -> StoredFile:
         """Store `data`; returns once the bucket has acknowledged it with its SHA-256, which it was sent.
@@ -87,7 +88,7 @@ class ObjectStore:
         Writing the same again is harmless and gives the same path.
 
         Raises:
-            OSError: the bucket does not answer, or refuses; there is then no object, or the whole one.
+            UnreachableError: the bucket does not answer, or refuses; there is no object then, or all of it.
             ValueError: `kind` is not a plain lower-case word.
 
         """
@@ -105,7 +106,7 @@ class ObjectStore:
             ValueError: no store gave such a path.
             FileNotFoundError: there is no such object.
             DamagedFileError: its content is not what its name says.
-            OSError: the bucket does not answer, or refuses.
+            UnreachableError: the bucket does not answer, or refuses.
 
         """
         _check(path)
@@ -123,7 +124,8 @@ class ObjectStore:
         Raises:
             ValueError: no store gave such a path.
             DamagedFileError: the object's content is not what its name says.
-            OSError: the bucket does not answer or refuses, or the disk is full.
+            UnreachableError: the bucket does not answer, or refuses.
+            OSError: the disk is full or failing.
 
         """
         _check(path)
@@ -131,9 +133,10 @@ class ObjectStore:
         if found is not None:
             return found
         try:
-            return self._cache.keep(path, self.read(path))
+            data = self.read(path)
         except FileNotFoundError:
             return self._cache.place(path)
+        return self._cache.keep(path, data)
 
     def delete(self, path: str) -> None:
         """Remove the object and the copy here; one that is gone already is no error.
@@ -142,7 +145,7 @@ class ObjectStore:
 
         Raises:
             ValueError: no store gave such a path.
-            OSError: the bucket does not answer, or refuses.
+            UnreachableError: the bucket does not answer, or refuses.
 
         """
         _check(path)
@@ -154,24 +157,40 @@ class ObjectStore:
             return
 
     def kinds(self) -> list[str]:
-        """Return the kinds of which there are objects. Raises OSError."""
+        """Return the kinds of which there are objects. Raises UnreachableError."""
         with _failures_as_os_errors():
             found = obstore.list_with_delimiter(self._store)["common_prefixes"]
         return sorted(name for name in found if re.fullmatch("[a-z][a-z_]{0,31}", name))
 
     def files(self, kind: str) -> Iterator[str]:
-        """Yield the path of every object of a kind, in order. Raises OSError."""
+        """Yield the path of every object of a kind, in order. Raises UnreachableError."""
         with _failures_as_os_errors():
             for page in obstore.list(self._store, kind):
                 yield from (found["path"] for found in page if _PATH.fullmatch(found["path"]))
 
     def free_bytes(self) -> int:
         """Return the free space, in bytes, where the cache lies: a bucket has no end."""
-        return shutil.disk_usage(self._folder).free
+        return shutil.disk_usage(self._cache.folder).free
 
     def tidy(self) -> None:
-        """Keep the cache below its size. Raises OSError."""
+        """Keep the cache below its size, and see whether the bucket still answers. Raises OSError."""
         self._cache.tidy()
+        _ask(self._store)
+
+
+def ask(bucket: Bucket) -> None:
+    """Ask the bucket for one page of names, and write nothing.
+
+    Raises:
+        UnreachableError: it is not there, does not answer or does not let these credentials in.
+
+    """
+    _ask(_opened(bucket))
+
+
+def _ask(store: S3Store) -> None:
+    with _failures_as_os_errors():
+        next(iter(obstore.list(store, chunk_size=1)), None)
 
 
 def _opened(bucket: Bucket) -> S3Store:
@@ -212,10 +231,21 @@ def _check(path: str) -> None:
 
 @contextmanager
 def _failures_as_os_errors() -> Iterator[None]:
-    """Raise OSError for what the library raises, without its text: that may repeat requests and answers."""
+    """Raise OSErrors for what the library raises, without its text: that may repeat requests and answers."""
     try:
         yield
-    except (FileNotFoundError, NotFoundError):
-        raise FileNotFoundError(errno.ENOENT, "there is no such object, or no such bucket") from None
-    except (BaseError, ValueError) as error:
-        raise OSError(errno.EIO, f"object storage failed ({type(error).__name__})") from None
+    except (BaseError, FileNotFoundError, ValueError) as error:
+        raise _as_os_error(error) from None
+
+
+def _as_os_error(error: Exception) -> UnreachableError | FileNotFoundError:
+    answered = _ERROR_CODE.search(str(error))
+    code = answered[1] if answered else type(error).__name__
+    if code == "NoSuchBucket":
+        # Not FileNotFoundError: no file is lost by it.
+        return UnreachableError(errno.EIO, "there is no such bucket")
+    if isinstance(error, FileNotFoundError | NotFoundError):
+        return FileNotFoundError(errno.ENOENT, "there is no such object")
+    if code in _REFUSALS or isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        return UnreachableError(errno.EACCES, f"it does not let these credentials do that ({code})")
+    return UnreachableError(errno.EIO, f"object storage failed ({code})")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import obstore
@@ -55,14 +60,81 @@ class S3Server:
             self.process.kill()
             self.process.wait(timeout=10)
 
-    def replace(self, key: str, content: bytes) -> None:
-        """Change an object behind the node's back."""
-        store = S3Store(
-            BUCKET,
-            config={"aws_endpoint": self.endpoint, "aws_region": "us-east-1"},
+    def user(self, name: str, *actions: str) -> dict[str, str]:
+        """Make a user who may do these things, such as `s3:PutObject`; return the environment for it.
+
+        Of use where `INITIAL_NO_AUTH_ACTION_COUNT` makes moto look at credentials after so many requests.
+        """
+        policy = {"Statement": {"Effect": "Allow", "Action": list(actions), "Resource": "*"}}
+        self._identity("CreateUser", UserName=name)
+        document = json.dumps(policy | {"Version": "2012-10-17"})
+        self._identity("PutUserPolicy", UserName=name, PolicyName="all", PolicyDocument=document)
+        answer = self._identity("CreateAccessKey", UserName=name)
+        found = dict(re.findall(r"<(AccessKeyId|SecretAccessKey)>([^<]+)<", answer))
+        return {
+            "AWS_ACCESS_KEY_ID": found["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": html.unescape(found["SecretAccessKey"]),
+        }
+
+    def _identity(self, action: str, **parameters: str) -> str:
+        # moto takes from the scope of a credential which service is meant.
+        scope = "Credential=x/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0"
+        answer = httpx.post(
+            self.endpoint,
+            data={"Action": action, "Version": "2010-05-08", **parameters},
+            headers={"Authorization": f"AWS4-HMAC-SHA256 {scope}"},
+            timeout=5,
+            trust_env=False,
+        )
+        return answer.raise_for_status().text
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A part of the bucket for one test, as a node's settings name it."""
+
+    server: S3Server
+    prefix: str = field(default_factory=lambda: f"test/{uuid.uuid4().hex}")
+    bucket: str = BUCKET
+    timeout_seconds: float = 2.0
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Keys of the section `data`."""
+        return {
+            "files_url": f"s3://{self.bucket}/{self.prefix}",
+            "files_endpoint": self.server.endpoint,
+            "files_region": "us-east-1",
+            "files_timeout_seconds": self.timeout_seconds,
+        }
+
+    @property
+    def lines(self) -> str:
+        """The same as lines of TOML."""
+        return "\n".join(f"{key} = {json.dumps(value)}" for key, value in self.data.items())
+
+    def paths(self, kind: str = "") -> list[str]:
+        """Return the paths of all objects, or of those of a kind."""
+        found = (item["path"] for page in obstore.list(self._store()) for item in page)
+        return sorted(path for path in found if path.startswith(kind))
+
+    def put(self, path: str, content: bytes) -> None:
+        """Make or change an object behind the node's back."""
+        obstore.put(self._store(), path, content)
+
+    def get(self, path: str) -> bytes:
+        return bytes(obstore.get(self._store(), path).bytes())
+
+    def delete(self, path: str) -> None:
+        obstore.delete(self._store(), path)
+
+    def _store(self) -> S3Store:
+        return S3Store(
+            self.bucket,
+            prefix=self.prefix,
+            config={"endpoint": self.server.endpoint, "region": "us-east-1"},
             client_options={"allow_http": True},
         )
-        obstore.put(store, key, content)
 
 
 @contextmanager
