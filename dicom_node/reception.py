@@ -128,7 +128,7 @@ class Reception:
                 return Status.OUT_OF_RESOURCES
             return self._take(request)
         except OSError as error:
-            _log_failure("data folder failed", error)
+            _log_failure("file storage failed", error)
             return Status.OUT_OF_RESOURCES
         except SQLAlchemyError as error:
             # Whether it committed is unknown, so the file stays: a repetition finds it, or finds it recorded.
