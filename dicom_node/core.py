@@ -55,13 +55,11 @@ def open_core(settings: Settings) -> Core:
 def open_store(settings: Settings) -> FileStore:
     """Open the place of the files: the data folder, or the bucket that was set. Raises NodeError."""
     data = settings.data
-    if not data.files_url:
-        try:
-            return InstanceStore(data.folder)
-        except OSError as error:
-            raise NodeError(f"the data folder {data.folder}: {error.strerror}") from None
     try:
-        cache = FileCache(data.folder / "cache", most_bytes=data.cache_megabytes * 1_000_000)
+        local = InstanceStore(data.folder)
+        if not data.files_url:
+            return local
+        cache = FileCache(local.folder / "cache", most_bytes=data.cache_megabytes * 1_000_000)
     except OSError as error:
         raise NodeError(f"the data folder {data.folder}: {error.strerror}") from None
     try:

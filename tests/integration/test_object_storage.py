@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import stat
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,12 @@ def test_a_file_is_fetched_once_and_its_copy_goes_with_the_object(bucket: Place,
     assert first.read_bytes() == b"content"
     store.delete(stored.path)
     assert not first.exists()
+
+
+def test_nobody_else_can_look_into_the_data_folder(bucket: Place, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir(mode=0o755)
+    open_store(_settings(tmp_path / "data", bucket))
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
 
 
 def test_a_server_that_is_down_is_an_os_error_and_named_at_the_start(
