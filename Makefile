@@ -24,7 +24,7 @@ weights: $(STAMP)
 	@$(BIN)/facenorm models fetch
 
 peers:
-	$(SAY) "DICOM programs that the tests talk to"
+	$(SAY) "Programs that the tests talk to"
 	@deploy/test-peers.sh
 
 demo: weights

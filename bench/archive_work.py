@@ -71,7 +71,7 @@ class Archive:
         self.queue = StudyQueue(
             system_database=self.url,
             setup_digest=PROVENANCE.digest(),
-            score_photograph=lambda _uid: self.begun.set(),
+            score_photograph=lambda _uid, _following: self.begun.set(),
             report_study=lambda _uids: None,
             executor_id=f"bench-{os.getpid()}-{id(self)}",
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -52,9 +53,14 @@ class GivenScorer:
         """That of no generator."""
         return PROVENANCE
 
-    def score_file(self, path: Path) -> Scored | Rejection:
-        """Return the score; `path` is not even opened."""
-        return self._scored
+    @property
+    def most_at_once(self) -> int:
+        """No more than one."""
+        return 1
+
+    def score_files(self, paths: Sequence[Path]) -> list[Scored | Rejection]:
+        """Return the score for each; none is even opened."""
+        return [self._scored for _ in paths]
 
     def blend_file(self, path: Path, normalized: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the normalized picture as it is."""

@@ -134,7 +134,7 @@ def queue_seconds(folder: Path, depths: tuple[int, ...]) -> list[dict[str, float
     queue = StudyQueue(
         system_database=folder / "dbos.sqlite",
         setup_digest=PROVENANCE.digest(),
-        score_photograph=lambda _uid: (release.wait(), None)[1],
+        score_photograph=lambda _uid, _following: (release.wait(), None)[1],
         report_study=lambda _uids: None,
     )
     trigger = Trigger(

@@ -30,9 +30,11 @@ from bench.table import show
 from models.catalog import GENERATOR
 from models.generator import choose_device, load_generator
 from models.precision import PRECISIONS
+from pipeline.batch_scoring import BatchScorer
 from pipeline.features import to_picture
 from pipeline.locator_pool import LocatorPool
 from pipeline.photograph import read_photograph
+from pipeline.quality_thresholds import QualityThresholds
 from pipeline.result import Scored
 from pipeline.scoring import PhotographScorer, build_scorer
 
@@ -123,11 +125,12 @@ def measure(
 
 def batch_seconds(scorer: PhotographScorer, pictures: list[NDArray[np.uint8]]) -> float:
     """Return the seconds that each of several photographs takes when they are scored together."""
-    with LocatorPool(os.cpu_count() or 1) as pool:
+    with LocatorPool(os.cpu_count() or 1, QualityThresholds().minimum_face_pixels) as pool:
+        together = BatchScorer(scorer, most_at_once=len(pictures), locators=pool)
         for _ in range(2):  # another size of batch is set up anew, and the pool's processes start
-            scorer.score_batch(pictures, pool)
+            together.score(pictures)
         began = time.perf_counter()
-        results = scorer.score_batch(pictures, pool)
+        results = together.score(pictures)
         seconds = time.perf_counter() - began
     stages = [seconds_by_stage(result) for result in results]  # none may have been rejected
     print({name: round(float(np.mean([s[name] for s in stages])), 4) for name in stages[0]})

@@ -50,7 +50,7 @@ class _Waits:
     quiet: dict[str, float] = field(default_factory=dict)
     begun: dict[str, float] = field(default_factory=dict)
 
-    def score(self, uid: str) -> None:
+    def score(self, uid: str, _following: Sequence[str]) -> None:
         self.begun[uid] = time.monotonic()
         time.sleep(self.seconds)
 

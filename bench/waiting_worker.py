@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,10 +27,16 @@ class WaitingScorer:
         """That of no generator."""
         return PROVENANCE
 
-    def score_file(self, path: Path) -> Scored | Rejection:
-        """Wait; `path` is not even opened."""
-        time.sleep(self.seconds)
-        return Rejection(RejectionReason.NO_FACE, "no face was looked for", 64, 48, self.provenance, {})
+    @property
+    def most_at_once(self) -> int:
+        """No more than one: what a batch would save is not measured here."""
+        return 1
+
+    def score_files(self, paths: Sequence[Path]) -> list[Scored | Rejection]:
+        """Wait for each; none is even opened."""
+        time.sleep(self.seconds * len(paths))
+        nothing = Rejection(RejectionReason.NO_FACE, "no face was looked for", 64, 48, self.provenance, {})
+        return [nothing for _ in paths]
 
     def blend_file(self, path: Path, normalized: object) -> object:
         """Return the picture as it is; never called after a rejection."""

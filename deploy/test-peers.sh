@@ -1,5 +1,5 @@
 #!/bin/sh
-# The DICOM programs that the tests talk to. Installs what is missing when run as root; otherwise names it.
+# The programs that the tests talk to. Installs what is missing when run as root; otherwise names it.
 # Never calls sudo. FACENORM_REQUIRE_PEERS=1 makes a missing program an error.
 set -eu
 
@@ -29,6 +29,8 @@ look() {
     need pixelmed-apps DicomSRValidator
     need openssl openssl
     need openjph-tools ojph_compress
+    need prometheus prometheus promtool
+    need prometheus-blackbox-exporter prometheus-blackbox-exporter
     need chromium chromium
     need nodejs node
     need npm npm
@@ -65,6 +67,7 @@ for package in $missing; do
     openssl) skipped="tests of secured connections" ;;
     dicom3tools) skipped="tests that check every object with dciodvfy" ;;
     pixelmed-apps) skipped="tests that check reports with DicomSRValidator" ;;
+    prometheus*) skipped="the test of the whole department" ;;
     *) skipped="the test that opens a study in OHIF" ;;
     esac
     echo "  without $package, skipped: $skipped" >&2

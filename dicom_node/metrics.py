@@ -6,13 +6,15 @@ Numbers of things are read from the database at every scrape: they are exact, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import get_args
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
+from pipeline.computation import DeviceFault, FaultAnswer
 from storage.deliveries import count_deliveries, count_failing
 from storage.scorings import count_scorings
 from storage.tables import Photograph
@@ -38,6 +40,27 @@ class StageSeconds:
         """Count one scoring's stages, name -> seconds."""
         for stage, elapsed in seconds.items():
             self._histogram.labels(stage).observe(elapsed)
+
+
+class DeviceFaults:
+    """Counts the faults of GPUs, and what followed."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register with `registry`."""
+        self._counter = Counter(
+            "facenorm_device_faults",
+            "Faults of the GPU, and what followed: smaller_batch, cpu or handed_back",
+            ["fault", "then"],
+            registry=registry,
+        )
+        # From the start, so that a first fault is an increase.
+        for fault in DeviceFault:
+            for then in get_args(FaultAnswer):
+                self._counter.labels(fault.value, then)
+
+    def count(self, fault: DeviceFault, then: FaultAnswer) -> None:
+        """Count one."""
+        self._counter.labels(fault.value, then).inc()
 
 
 class ChoreCollector(Collector):

@@ -22,12 +22,12 @@ from dicom_node.core import Core, NodeError, open_core, why_not_bound
 from dicom_node.data_folder import FolderInUseError, FolderLock
 from dicom_node.echo import Echoes
 from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping, process_name
-from dicom_node.metrics import NodeCollector, StageSeconds
+from dicom_node.metrics import DeviceFaults, NodeCollector, StageSeconds
 from dicom_node.outbox import Backoff, Outbox
 from dicom_node.priors import Priors
 from dicom_node.priors_scu import PriorsScu
 from dicom_node.receiver import Receiver
-from dicom_node.scorer_loading import Scorer
+from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.scoring_side import ScoringSide
 from dicom_node.sender import Sender
 from dicom_node.settings import Destination, Settings
@@ -63,7 +63,7 @@ class Node:
         self,
         settings: Settings,
         *,
-        scorer_factory: Callable[[], Scorer] | None,
+        scorer_factory: ScorerFactory | None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Random | None = None,
     ) -> None:
@@ -81,6 +81,7 @@ class Node:
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._registry = CollectorRegistry()
         self._stages = StageSeconds(self._registry)
+        self._faults = DeviceFaults(self._registry)
         self._receiver: Receiver | None = None
         self._chores: Chores | None = None
         self._page: StatusPage | None = None
@@ -250,12 +251,18 @@ class Node:
     def _start_scoring(self, core: Core, shared: SharedQueue | None) -> ScoringSide | None:
         if self._scorer_factory is None:
             return None
+        if self._settings.scoring.on_device_fault == "hand_back":
+            raise NodeError(
+                "scoring.on_device_fault: only `facenorm worker` can hand back what its GPU cannot do; "
+                'choose "cpu", or let workers score alone with --no-score'
+            )
         scoring = ScoringSide(
             self._settings,
             core,
             scorer_factory=self._scorer_factory,
             clock=self._clock,
             observe=self._stages.observe,
+            count_fault=self._faults.count,
             executor_id=self._name,
             shared=shared,
         )

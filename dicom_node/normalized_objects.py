@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from dicom_node.finished_objects import discard_unnamed, keep, reference
 from dicom_node.kept_pictures import unpacked
 from dicom_node.photograph_header import read_header
-from dicom_node.scorer_loading import Scorer
+from dicom_node.scorer_loading import Blender
 from pipeline.encounter_score import scoring_id
 from pipeline.result import FaceImages, Score
 from reports.normalized_photograph import build_normalized_in_place, build_normalized_photograph
@@ -45,7 +45,7 @@ class NormalizedObjects:
 
     sessions: sessionmaker[Session]
     store: FileStore
-    scorer: Scorer
+    scorer: Blender
     options: ReportOptions
     destinations: tuple[str, ...]
 

@@ -5,15 +5,12 @@ Nothing else crosses: the child opens no database, writes no file and talks to n
 
 from __future__ import annotations
 
-import fcntl
-import multiprocessing
 import os
 import resource
-import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +20,9 @@ import structlog
 from numpy.typing import NDArray
 
 from dicom_node.logs import innermost
-from dicom_node.scorer_loading import Scorer, ScorerUnusableError
+from dicom_node.scorer_loading import Scorer, ScorerFactory, ScorerUnusableError
+from pipeline.computation import DeviceFault, DeviceFaultError
+from pipeline.parent_process import end_with_parent
 from pipeline.result import Provenance, Rejection, Scored
 
 _log = structlog.get_logger(__name__)
@@ -36,34 +35,49 @@ _OOM_SCORE = "500"
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The weights are loaded."""
+    """The weights are loaded. most_at_once: see `Scorer`."""
 
     provenance: Provenance
+    most_at_once: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """No scorer can be made of the settings; `text` says what to do."""
+    """No scorer can be made of the settings; `text` says what to do. fault: of the device."""
 
     text: str
+    fault: DeviceFault | None
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The scorer raised: the class of the error, whose text may quote a dataset and stays here."""
+    """The scorer raised: the class of the error, whose text may quote a dataset and stays here.
+
+    fault: of the device, where that is why.
+    """
 
     error: str
+    fault: DeviceFault | None
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What the photographs asked for came to, in their order, and what `Scorer.most_at_once` is now."""
+
+    results: tuple[Scored | Rejection, ...]
+    most_at_once: int
 
 
 @dataclass(frozen=True, slots=True)
 class ToScore:
-    """Asks for `Scorer.score_file`."""
+    """Asks for `Scorer.score_files`."""
 
-    path: Path
+    paths: tuple[Path, ...]
 
-    def answer(self, scorer: Scorer) -> Scored | Rejection:
+    def answer(self, scorer: Scorer) -> Results:
         """Return what the scorer says."""
-        return scorer.score_file(self.path)
+        results = scorer.score_files(self.paths)
+        return Results(tuple(results), scorer.most_at_once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,26 +105,30 @@ ForkingPickler.register(MappingProxyType, _by_its_content)
 
 
 def score_for_the_node(
-    connection: Connection, factory: Callable[[], Scorer], prepare_logs: Callable[[], None]
+    connection: Connection,
+    factory: ScorerFactory,
+    after: DeviceFault | None,
+    prepare_logs: Callable[[], None],
 ) -> None:
     """Make the scorer, send `Ready`, then answer every question; the main function of the child.
 
     Ends when the node closes the connection, and after a failure: what a library was left in
     by an error that nobody expected, a CUDA context for one, is not used again.
     """
-    _end_with_the_node()
+    end_with_parent()
     _prepare_for_the_worst()
     prepare_logs()
     try:
-        scorer = factory()
+        # The ordinary way without an argument: what makes a scorer need not know of faults.
+        scorer = factory(after=after) if after else factory()
     except ScorerUnusableError as error:
-        connection.send(Unusable(str(error)))
+        connection.send(Unusable(str(error), error.fault))
         return
     except Exception as error:
         connection.send(_failure("loading failed", error))
         return
     _stand_back()
-    connection.send(Ready(scorer.provenance))
+    connection.send(Ready(scorer.provenance, scorer.most_at_once))
     with suppress(EOFError):
         while True:
             question: ToScore | ToBlend = connection.recv()
@@ -125,24 +143,7 @@ def score_for_the_node(
 def _failure(event: str, error: Exception) -> Failed:
     kind = type(error).__name__
     _log.error(event, error=kind, where=innermost(error.__traceback__))
-    return Failed(kind)
-
-
-def _end_with_the_node() -> None:
-    """Have the kernel kill this process when the node's ends, however it ends.
-
-    The node's end of a pipe closes with it, and the kernel signals that. A thread that waited for the same
-    would not come to its turn while native code holds the interpreter's lock.
-    """
-    node = multiprocessing.parent_process()
-    if node is None:
-        raise RuntimeError("the scoring process must be a child of the node")
-    fcntl.fcntl(node.sentinel, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(node.sentinel, fcntl.F_SETSIG, signal.SIGKILL)
-    flags = fcntl.fcntl(node.sentinel, fcntl.F_GETFL)
-    fcntl.fcntl(node.sentinel, fcntl.F_SETFL, flags | os.O_ASYNC)
-    if wait([node.sentinel], timeout=0):
-        os._exit(1)  # it ended before the signal was arranged
+    return Failed(kind, error.fault if isinstance(error, DeviceFaultError) else None)
 
 
 def _stand_back() -> None:

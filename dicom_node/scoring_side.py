@@ -15,19 +15,23 @@ from dicom_node.core import Core, NodeError
 from dicom_node.heartbeat import Heartbeat
 from dicom_node.logs import configure_logs
 from dicom_node.queue_place import queue_place
-from dicom_node.scorer_loading import Scorer, ScorerUnusableError
+from dicom_node.scorer_loading import ScorerFactory, ScorerUnusableError
+from dicom_node.scoring_batches import ScoringBatches
 from dicom_node.scoring_process import ScoringError, ScoringProcess
 from dicom_node.settings import Settings
 from dicom_node.shared_queue import SharedQueue
 from dicom_node.study_report import StudyReporter
 from dicom_node.study_steps import StudySteps
 from dicom_node.workflow import StudyQueue
+from pipeline.computation import DeviceFault, FaultAnswer
 from pipeline.result import Provenance
 from storage.workers import Scores
 
 _log = structlog.get_logger(__name__)
 
 _STOP_SECONDS = 5
+# Enough to fill the largest batches with studies of two photographs; further ones are for other workers.
+_MOST_STUDIES = 8
 
 
 class ScoringSide:
@@ -38,9 +42,10 @@ class ScoringSide:
         settings: Settings,
         core: Core,
         *,
-        scorer_factory: Callable[[], Scorer],
+        scorer_factory: ScorerFactory,
         clock: Callable[[], datetime],
         observe: Callable[[Mapping[str, float]], None],
+        count_fault: Callable[[DeviceFault, FaultAnswer], None],
         executor_id: str,
         shared: SharedQueue | None,
     ) -> None:
@@ -58,6 +63,8 @@ class ScoringSide:
             scorer_factory,
             timeout_seconds=settings.scoring.timeout_seconds,
             prepare_logs=partial(configure_logs, settings),
+            takes_cpu=settings.scoring.on_device_fault == "cpu",
+            count_fault=count_fault,
         )
         self._queue: StudyQueue | None = None
         self._heartbeat: Heartbeat | None = None
@@ -103,6 +110,7 @@ class ScoringSide:
             setup_digest=self.provenance.digest(),
             score_photograph=steps.score_photograph,
             report_study=steps.report_study,
+            studies_at_once=min(self._scorer.most_at_once, _MOST_STUDIES),
             executor_id=self._executor_id if self._shared else None,
         )
         if self._shared:
@@ -141,7 +149,7 @@ class ScoringSide:
         return StudySteps(
             sessions=core.sessions,
             store=core.store,
-            scorer=self._scorer,
+            scorer=ScoringBatches(self._scorer),
             reporter=StudyReporter(
                 sessions=core.sessions,
                 store=core.store,

@@ -116,13 +116,19 @@ class Trigger(_Section):
 
 
 class Scoring(_Section):
-    """How photographs are scored. An empty `regressor` is the one that belongs to the generator."""
+    """How photographs are scored. An empty `regressor` is the one that belongs to the generator.
+
+    batch: how many photographs are normalized together; 0: as many as the device gains from, one on a CPU.
+    on_device_fault: what follows when a GPU is lost, or has no memory for a single photograph.
+    """
 
     profile: Literal["fast", "reference", "paper"] = "fast"
     device: str = "auto"
     generator: Annotated[str, Field(min_length=1)] = "mobilestylegan-ffhq"
     regressor: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    batch: Annotated[int, Field(ge=0, le=64)] = 0
+    on_device_fault: Literal["cpu", "hand_back"] = "cpu"
     # For one photograph; then the scoring process is ended and the photograph tried again.
     timeout_seconds: Seconds = 3600.0
 

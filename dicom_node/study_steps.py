@@ -8,6 +8,7 @@ share a database, another one may have done the same meanwhile: who commits firs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -19,17 +20,20 @@ from dicom_node.kept_pictures import KIND as PICTURES
 from dicom_node.kept_pictures import packed
 from dicom_node.normalized_objects import NormalizedObjects
 from dicom_node.outage import outlast
-from dicom_node.scorer_loading import Scorer
+from dicom_node.scorer_loading import StudyScorer
 from dicom_node.study_report import StudyReporter
 from pipeline.result import FaceImages, Rejection, Score, Scored
 from storage.audit import Event, audit_photograph
 from storage.file_store import FileStore
-from storage.instances import StoredFile
+from storage.instances import DamagedFileError, StoredFile
 from storage.scorings import add_scoring, find_scoring
 from storage.studies import photographs_of
 from storage.tables import Photograph, Scoring
 
 _log = structlog.get_logger(__name__)
+
+# Batches of photographs that follow: beyond those that have been scored already there are unscored ones.
+_LOOKED_AT = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,24 +46,41 @@ class StudySteps:
 
     sessions: sessionmaker[Session]
     store: FileStore
-    scorer: Scorer
+    scorer: StudyScorer
     reporter: StudyReporter
     clock: Callable[[], datetime]
     observe: Callable[[Mapping[str, float]], None]
 
-    def score_photograph(self, sop_instance_uid: str) -> None:
+    def score_photograph(self, sop_instance_uid: str, following: Sequence[str] = ()) -> None:
         """Score the photograph and make its objects, each unless it was done under this setup.
 
         The score is committed before anything is made of it, so that a kill costs no scoring that was done.
+        following: photographs of the study whose turn comes later; as many of them as the device gains from
+        are scored in the same batch.
         """
         setup = self.scorer.provenance.digest()
         with self.sessions() as session:
             (photograph,) = photographs_of(session, [sop_instance_uid])
             scoring = find_scoring(session, photograph, setup)
-        images = None
-        if scoring is None:
-            scoring, images = self._score(photograph)
-        self._objects.make(photograph, scoring, images)
+        if scoring is not None:
+            self._objects.make(photograph, scoring, None)
+            return
+        batch, files = [photograph], [self.store.absolute(photograph.path)]
+        for later in self._unscored(following, setup, self.scorer.most_at_once - 1):
+            with suppress(DamagedFileError):  # its own turn tells
+                files.append(self.store.absolute(later.path))
+                batch.append(later)
+        results = self.scorer.score_files(files)
+        # All scores first: objects take longer, and can be made of what was kept.
+        kept = [
+            (one, *self._keep(one, result))
+            for one, result in zip(batch, results, strict=True)
+            if not isinstance(result, Exception)
+        ]
+        for one in kept:
+            self._objects.make(*one)
+        if isinstance(results[0], Exception):
+            raise results[0]  # those of the others come up again when it is their turn
 
     def report_study(self, sop_instance_uids: Sequence[str]) -> None:
         """Write one report over these photographs of a study, which succeeds the study's newest one.
@@ -73,9 +94,16 @@ class StudySteps:
             return
         self.reporter.report(sop_instance_uids, self.scorer.provenance.digest())
 
-    def _score(self, photograph: Photograph) -> tuple[Scoring, FaceImages | None]:
-        """Score the photograph and commit the score, with its pictures kept for what is made of it."""
-        result = self.scorer.score_file(self.store.absolute(photograph.path))
+    def _unscored(self, following: Sequence[str], setup: str, most: int) -> list[Photograph]:
+        """Return the first `most` of them that have no scoring under the setup."""
+        if most < 1:
+            return []
+        with self.sessions() as session:
+            photographs = photographs_of(session, list(following[: _LOOKED_AT * most]))
+            return [one for one in photographs if find_scoring(session, one, setup) is None][:most]
+
+    def _keep(self, photograph: Photograph, result: Scored | Rejection) -> tuple[Scoring, FaceImages | None]:
+        """Commit a score, with its pictures kept for what is made of it."""
         created = self.clock()
         images, outcome = (result.images, result.score) if isinstance(result, Scored) else (None, result)
         pictures = outlast(lambda: self._keep_pictures(photograph, images)) if images else None

@@ -33,13 +33,17 @@ class Signals:
                 if reload:
                     reload()
 
+    def stop(self) -> None:
+        """Ask for the end, from another thread."""
+        self._stop.set()
+        self._asked.set()
+
     def take_reloads(self) -> None:
         """From now on SIGHUP asks for a reload, rather than ending the process."""
         signal.signal(signal.SIGHUP, self._take_reload)
 
     def _take_stop(self, _signal: int, _frame: FrameType | None) -> None:
-        self._stop.set()
-        self._asked.set()
+        self.stop()
 
     def _take_reload(self, _signal: int, _frame: FrameType | None) -> None:
         self._reload.set()
@@ -56,11 +60,11 @@ def freeze_what_is_loaded() -> None:
     gc.freeze()
 
 
-def end(command: str, stop: Callable[[], bool], *, cut_off: str) -> None:
-    """Stop in order; where something still runs, say `cut_off` and end the process all the same."""
+def end(command: str, stop: Callable[[], bool], *, cut_off: str, status: int = 0) -> None:
+    """Stop in order; where something still runs, say `cut_off` and end the process with `status`."""
     typer.echo(f"{command}: stopping", err=True)
     if not stop():
         # A thread cannot be stopped in the midst of a scoring.
         typer.echo(f"{command}: {cut_off}", err=True)
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(status)

@@ -13,12 +13,13 @@ from dicom_node.chores import Chores
 from dicom_node.core import Core, NodeError, open_core, why_not_bound
 from dicom_node.data_folder import has_had_a_node
 from dicom_node.housekeeping import INTERVAL_SECONDS, process_name
-from dicom_node.metrics import ChoreCollector, StageSeconds
-from dicom_node.scorer_loading import Scorer
+from dicom_node.metrics import ChoreCollector, DeviceFaults, StageSeconds
+from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.scoring_side import ScoringSide
 from dicom_node.settings import Settings
 from dicom_node.shared_work import absent_workers, look_after, open_shared_queue
 from dicom_node.status import StatusServer, build_app
+from pipeline.computation import DeviceFault, FaultAnswer
 from storage.database import is_postgresql
 
 _log = structlog.get_logger(__name__)
@@ -33,21 +34,25 @@ class Worker:
         self,
         settings: Settings,
         *,
-        scorer_factory: Callable[[], Scorer],
+        scorer_factory: ScorerFactory,
         status_port: int | None = None,
+        device_lost: Callable[[], None] = lambda: None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Compose nothing yet. settings: those of the node, on the same database and the same files.
 
         scorer_factory: see `Node`. status_port: where /health and /metrics are served, 0: the system
-        chooses; None: nowhere.
+        chooses; None: nowhere. device_lost: called when the GPU failed and the work is to be handed back:
+        the worker is of no use any more.
         """
         self._settings = settings
         self._scorer_factory = scorer_factory
         self._status_port = status_port
+        self._device_lost = device_lost
         self._clock = clock
         self.name = process_name()
         self._registry = CollectorRegistry()
+        self._faults = DeviceFaults(self._registry)
         self._core: Core | None = None
         self._scoring: ScoringSide | None = None
         self._chores: Chores | None = None
@@ -87,6 +92,7 @@ class Worker:
             scorer_factory=self._scorer_factory,
             clock=self._clock,
             observe=StageSeconds(self._registry).observe,
+            count_fault=self._note_fault,
             executor_id=self.name,
             shared=queue,
         )
@@ -126,6 +132,11 @@ class Worker:
             raise NodeError(why_not_bound("status", where.host, self._status_port, error)) from None
         self._status.start()
         self._stopping.callback(self._status.stop)
+
+    def _note_fault(self, fault: DeviceFault, then: FaultAnswer) -> None:
+        self._faults.count(fault, then)
+        if then == "handed_back":
+            self._device_lost()
 
     def _stop_scoring(self, scoring: ScoringSide) -> None:
         self._came_to_rest &= scoring.stop()

@@ -64,14 +64,18 @@ class StudyQueue:
         *,
         system_database: Path | str,
         setup_digest: str,
-        score_photograph: Callable[[str], None],
+        score_photograph: Callable[[str, Sequence[str]], None],
         report_study: Callable[[Sequence[str]], None],
         attempts: int = 3,
         retry_seconds: float = 5.0,
         starts: int = 10,
+        studies_at_once: int = 1,
         executor_id: str | None = None,
     ) -> None:
         """Take the two steps; both get SOP Instance UIDs and must be harmless when run again.
+
+        score_photograph: gets the photograph, and those of the study that follow it. studies_at_once: more
+        than one where their photographs are scored together.
 
         system_database: a SQLite file, or the URL of a PostgreSQL database. executor_id: where other
         processes take studies from it, too, a name that none of them has, now or later.
@@ -89,6 +93,7 @@ class StudyQueue:
         self._attempts = attempts
         self._retry_seconds = retry_seconds
         self._starts = starts
+        self._studies_at_once = studies_at_once
         self._counting = threading.Lock()
         self._running = 0
         self._bodies: Counter[str] = Counter()
@@ -112,18 +117,18 @@ class StudyQueue:
                 system_database_url=system_database_url(self._system_database),
                 application_version=self.version,
                 executor_id=self._executor_id,
-                sys_db_pool_size=_POOL_SIZE,
+                sys_db_pool_size=_POOL_SIZE + self._studies_at_once,
                 log_level="ERROR",
                 enable_otlp=False,
             )
         )
         self._workflow = self._declare()
         DBOS.launch()
-        for queue in (QUEUE, REPORTS):
+        for queue, at_once in ((QUEUE, self._studies_at_once), (REPORTS, 1)):
             DBOS.register_queue(
                 queue,
-                global_concurrency=None if self._shared else 1,
-                worker_concurrency=1,
+                global_concurrency=None if self._shared else at_once,
+                worker_concurrency=at_once,
                 polling_interval_sec=_SHARED_POLL_SECONDS if self._shared else _POLL_SECONDS,
                 on_conflict="always_update",
             )
@@ -196,9 +201,9 @@ class StudyQueue:
             retries_allowed=True, max_attempts=self._attempts, interval_seconds=self._retry_seconds
         )
 
-        def score_photograph(photograph: str) -> None:
+        def score_photograph(photograph: str, following: Sequence[str] = ()) -> None:
             with self._guarded("score_photograph"):
-                outlast(lambda: self._score_photograph(photograph))
+                outlast(lambda: self._score_photograph(photograph, following))
 
         def report_study(photographs: Sequence[str]) -> None:
             with self._guarded("report_study"):
@@ -214,8 +219,8 @@ class StudyQueue:
         @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=self._starts - 1)
         def score_study(photographs: Sequence[str]) -> None:
             with self._body():
-                for photograph in photographs:
-                    score_step(photograph)
+                for number, photograph in enumerate(photographs):
+                    score_step(photograph, photographs[number + 1 :])
                 with SetWorkflowID(f"{DBOS.workflow_id}{REPORT}"):
                     DBOS.enqueue_workflow(REPORTS, report_workflow, photographs)
 

@@ -59,6 +59,10 @@ class Captures:
         """Whether shapes that are the same from one photograph to the next save time."""
         return self._recorder is not None
 
+    def forget(self) -> None:
+        """Let go of every graph, and of the memory that they hold."""
+        self._recordings.clear()
+
     def call(self, key: Hashable, function: Function, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return function(*inputs), tensors that carry no gradient.
 
@@ -74,6 +78,8 @@ class Captures:
             static = tuple(x.detach().clone() for x in inputs)
             try:
                 recording = _Recording(function, static, *self._recorder(function, static))
+            except (torch.OutOfMemoryError, torch.AcceleratorError):
+                raise  # a device's fault, for which calling the function as it is would be no help
             except RuntimeError as error:
                 # Slower, but it scores; whoever reads the log can tell.
                 reason = str(error).splitlines()[0]

@@ -60,10 +60,14 @@ class Generator:
         return self.w_avg.device
 
 
+class DeviceUnusableError(GeneratorError):
+    """The device of the settings is not there, or has no driver."""
+
+
 def choose_device(device: str) -> torch.device:
     """Return the torch device for a setting: "auto" takes a GPU where there is one.
 
-    Raises GeneratorError for a device that torch does not know, or cannot use here.
+    Raises DeviceUnusableError for a device that torch does not know, or cannot use here.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -71,7 +75,7 @@ def choose_device(device: str) -> torch.device:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise GeneratorError(
+        raise DeviceUnusableError(
             f"scoring.device: the device {device!r} cannot be used here ({reason})"
         ) from error
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.locating import AlignedFace, locate_face
+from pipeline.parent_process import end_with_parent
+from pipeline.photograph import read_photograph
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Rejection
 from pipeline.stopwatch import Stopwatch
@@ -30,13 +32,28 @@ Located = tuple[AlignedFace | Rejection, dict[str, float]]
 class LocatorPool:
     """A pool of such processes, each with a face finder of its own; close it, or use it in a `with`."""
 
-    def __init__(self, processes: int) -> None:
-        """Start so many processes when they are first needed."""
-        self._pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+    def __init__(self, processes: int, minimum_face_pixels: int) -> None:
+        """Start so many processes when they are first needed.
+
+        minimum_face_pixels: the width from which on a face is looked for.
+        """
+        self._pool = ProcessPoolExecutor(
+            processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_prepare,
+            initargs=(minimum_face_pixels,),
+        )
 
     def locate(self, photographs: Sequence[NDArray[np.uint8]]) -> list[Located]:
         """Find and align the face of each photograph, uint8 (rows, columns, 3), in their order."""
         return list(self._pool.map(_located, photographs))
+
+    def locate_in_files(self, paths: Sequence[Path]) -> list[Located]:
+        """Find and align the face in each JPEG, PNG or DICOM file, in their order.
+
+        Pictures of 24 megapixels would take longer from one process to another than to be decoded in each.
+        """
+        return list(self._pool.map(_located_in_file, paths))
 
     def close(self) -> None:
         """End the processes."""
@@ -51,15 +68,25 @@ class LocatorPool:
         self.close()
 
 
+_finders: list[FaceFinder] = []
+
+
+def _prepare(minimum_face_pixels: int) -> None:
+    end_with_parent()
+    cv2.setNumThreads(1)
+    _finders.append(load_face_finder(minimum_face_pixels))
+
+
+def _located_in_file(path: Path) -> Located:
+    try:
+        return _located(read_photograph(path))
+    except UnscorablePhotographError as error:
+        return error.rejection, {}
+
+
 def _located(rgb: NDArray[np.uint8]) -> Located:
     watch = Stopwatch()
     try:
-        return locate_face(_finder(), rgb, watch), watch.seconds
+        return locate_face(_finders[0], rgb, watch), watch.seconds
     except UnscorablePhotographError as error:
         return error.rejection, watch.seconds
-
-
-@cache
-def _finder() -> FaceFinder:
-    cv2.setNumThreads(1)
-    return load_face_finder()

@@ -103,6 +103,13 @@ class FaceMeasurer:
                 for picture, mask, latents in zip(pictures, masks, found, strict=True)
             ]
 
+    def let_go_of_memory(self) -> None:
+        """Free what a GPU holds for what may come, recorded steps included."""
+        if self._engine is not None:
+            self._engine.captures.forget()
+        if self._generator.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _measured(self, x_raw: Tensor, mask: Tensor, latents: Latents) -> Measurement:
         generator = self._generator
         extractor = FeatureExtractor(self._metric, x_raw, mask, generator.covariance)

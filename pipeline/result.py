@@ -13,6 +13,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.computation import Computation
+
 SettingValue = bool | int | float | str
 
 
@@ -169,7 +171,8 @@ class Score:
     (`FURTHER_FEATURES`); empty in records from before they were kept, and without d_wmahalanobis where the
     generator has no covariance. region_shares: each region's share of the deviation, the greatest first
     (`pipeline.region_shares`); empty in records from before they were kept. warnings: what about the
-    photograph lessens the trust in the score (`pipeline.quality`).
+    photograph lessens the trust in the score (`pipeline.quality`). computation: on what; None in records from
+    before it was kept.
     """
 
     value: float
@@ -184,6 +187,7 @@ class Score:
     further_features: Mapping[str, float] = field(default_factory=dict)
     region_shares: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[QualityWarning, ...] = ()
+    computation: Computation | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for values outside their ranges."""
@@ -268,6 +272,7 @@ def plain(value: Score | Rejection) -> dict[str, object]:
         result["local_features"] = dict(value.local_features)
         result["further_features"] = dict(value.further_features)
         result["region_shares"] = dict(value.region_shares)
+        result["computation"] = asdict(value.computation) if value.computation else None
         result["outline"] = [list(point) for point in value.outline]
         result["warnings"] = [
             {"issue": warning.issue.value, "detail": warning.detail} for warning in value.warnings

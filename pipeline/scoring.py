@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.allocator import keep_freed_memory
@@ -15,11 +14,12 @@ from models.generator_card import GeneratorError
 from models.lpips import Lpips, load_metric
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.blended_photograph import blended_photograph
+from pipeline.computation import Computation
 from pipeline.descent import Progress
+from pipeline.device_faults import device_faults
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import mean_by_name, mean_features
 from pipeline.locating import AlignedFace
-from pipeline.locator_pool import Located, LocatorPool
 from pipeline.mask import outline_in_photograph
 from pipeline.measurement import FaceMeasurer, Measurement
 from pipeline.newton_normalization import StepEngine
@@ -41,8 +41,7 @@ from pipeline.similarity import PERCEPTUAL_TRUNKS
 from pipeline.stopwatch import Stopwatch
 from pipeline.supplied_landmarks import read_landmarks
 
-Accepted = tuple[AlignedFace, tuple[QualityWarning, ...]]
-Outcome = tuple[tuple[Accepted, Measurement] | Rejection, dict[str, float]]
+Warnings = tuple[QualityWarning, ...]
 
 
 class PhotographScorer:
@@ -82,6 +81,7 @@ class PhotographScorer:
             )
         profile = Profile.from_card(generator.card.profiles[profile_name])
         self.generator, self.metric = generator, metric
+        self.device = _in_words(generator.device)
         self.measurer = FaceMeasurer(generator, metric, faces, profile, seed, similarity_metric, engine)
         self._regressor = regressor
         self._quality = QualityGate(quality or QualityThresholds())
@@ -108,7 +108,7 @@ class PhotographScorer:
                 rgb = read_photograph(path)
                 placed = None if landmarks is None else read_landmarks(landmarks)
         except UnscorablePhotographError as error:
-            return self._rejected(error.rejection, watch)
+            return self.rejected(error.rejection, watch)
         return self._score(rgb, watch, progress, placed)
 
     def blend_file(self, path: Path, normalized: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -124,57 +124,10 @@ class PhotographScorer:
         """Score a photograph, uint8 (rows, columns, 3)."""
         return self._score(rgb, Stopwatch(), progress)
 
-    def score_batch(
-        self, photographs: Sequence[NDArray[np.uint8]], pool: LocatorPool | None = None
-    ) -> list[Scored | Rejection]:
-        """Score photographs, each uint8 (rows, columns, 3), whose faces are normalized together.
-
-        A GPU does several in little more time than one. pool: finds their faces side by side. The seconds of
-        the shared stages are divided evenly.
-        """
-        located = pool.locate(photographs) if pool else [self._located(rgb) for rgb in photographs]
-        checked = [self._checked(*one, *rgb.shape[:2]) for rgb, one in zip(photographs, located, strict=True)]
-        faces = [one[0] for one, _ in checked if not isinstance(one, Rejection)]
-        shared = Stopwatch()
-        measured = iter(self.measurer.measure_batch(faces, shared) if faces else ())
-        share = {stage: round(s / len(faces), 4) for stage, s in shared.seconds.items()}
-        outcomes: list[Outcome] = [
-            (one, seconds) if isinstance(one, Rejection) else ((one, next(measured)), seconds | share)
-            for one, seconds in checked
-        ]
-        # OpenCV takes longer for a score's pictures than a GPU for all else, and threads can share that out.
-        with ThreadPoolExecutor() as threads:
-            return list(threads.map(self._of_batch, photographs, outcomes))
-
-    def _of_batch(self, rgb: NDArray[np.uint8], outcome: Outcome) -> Scored | Rejection:
-        found, seconds = outcome
-        watch = Stopwatch()
-        watch.seconds |= seconds
-        if isinstance(found, Rejection):
-            return self._rejected(found, watch)
-        (face, warnings), measured = found
-        return self._scored(rgb, face, measured, watch, warnings)
-
-    def _checked(
-        self, face: AlignedFace | Rejection, seconds: dict[str, float], rows: int, columns: int
-    ) -> tuple[Accepted | Rejection, dict[str, float]]:
-        """Check the quality of a photograph of which the face was found."""
-        watch = Stopwatch()
-        watch.seconds |= seconds
-        if isinstance(face, Rejection):
-            return face, seconds
-        try:
-            with watch.stage("quality"):
-                return (face, self._quality.check(face, rows, columns)), watch.seconds
-        except UnscorablePhotographError as error:
-            return error.rejection, watch.seconds
-
-    def _located(self, rgb: NDArray[np.uint8]) -> Located:
-        watch = Stopwatch()
-        try:
-            return self.measurer.locate(rgb, watch), watch.seconds
-        except UnscorablePhotographError as error:
-            return error.rejection, watch.seconds
+    def checked(self, face: AlignedFace, rgb: NDArray[np.uint8], watch: Stopwatch) -> Warnings:
+        """Check a photograph, uint8 (rows, columns, 3), and its face. Raises UnscorablePhotographError."""
+        with watch.stage("quality"):
+            return self._quality.check(face, *rgb.shape[:2])
 
     def _score(
         self,
@@ -184,27 +137,23 @@ class PhotographScorer:
         landmarks: NDArray[np.float64] | None = None,
     ) -> Scored | Rejection:
         try:
-            face, warnings = self._accepted(rgb, watch, landmarks)
+            face = self.measurer.locate(rgb, watch, landmarks)
+            warnings = self.checked(face, rgb, watch)
         except UnscorablePhotographError as error:
-            return self._rejected(error.rejection, watch)
-        return self._scored(rgb, face, self.measurer.measure(face, watch, progress), watch, warnings)
+            return self.rejected(error.rejection, watch)
+        with device_faults():
+            measured = self.measurer.measure(face, watch, progress)
+        return self.scored(rgb, face, measured, watch, warnings)
 
-    def _accepted(
-        self, rgb: NDArray[np.uint8], watch: Stopwatch, landmarks: NDArray[np.float64] | None = None
-    ) -> Accepted:
-        """Find, align and check the face. Raises UnscorablePhotographError."""
-        face = self.measurer.locate(rgb, watch, landmarks)
-        with watch.stage("quality"):
-            return face, self._quality.check(face, *rgb.shape[:2])
-
-    def _scored(
+    def scored(
         self,
         rgb: NDArray[np.uint8],
         face: AlignedFace,
         found: Measurement,
         watch: Stopwatch,
-        warnings: tuple[QualityWarning, ...],
+        warnings: Warnings,
     ) -> Scored:
+        """Return the score of a measured face, with its pictures."""
         scores = [
             self._regressor.predict({**features.as_dict(), **local, **further})
             for features, local, further in zip(
@@ -226,13 +175,19 @@ class PhotographScorer:
             further_features=further,
             region_shares=shares_of_face(found.anomaly_map, face.landmarks, self._region_baseline),
             warnings=warnings,
+            computation=Computation(self.device),
         )
         return Scored(score, face_images(face, found.normalized, found.anomaly_map, rgb))
 
-    def _rejected(self, found: Rejection, watch: Stopwatch) -> Rejection:
+    def rejected(self, found: Rejection, watch: Stopwatch) -> Rejection:
+        """Return the rejection with all that a result carries."""
         return Rejection(
             found.reason, found.detail, found.rows, found.columns, self.provenance, watch.seconds
         )
+
+
+def _in_words(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _uncertainty(scores: list[float], residual_std: float) -> float:

@@ -19,7 +19,8 @@ class HistoryEntry:
     """One photograph under one scoring setup, or one that waits for its first (`status` "waiting").
 
     study_date: YYYYMMDD or ''. score: 1 (most deformed) to 7 (most normal), None unless scored.
-    uncertainty: one standard deviation in points of that scale. reason: why it was rejected.
+    uncertainty: one standard deviation in points of that scale. reason: why it was rejected. device, batch,
+    device_fault: see `pipeline.computation`.
     """
 
     study_date: str
@@ -32,6 +33,9 @@ class HistoryEntry:
     reason: str | None
     generator: str | None
     regressor: str | None
+    device: str | None
+    batch: int | None
+    device_fault: str | None
     features: Mapping[str, float]
 
 
@@ -60,6 +64,7 @@ def patient_history(
 
 def _entry(encounter: Encounter, photograph: Photograph, scoring: Scoring | None) -> HistoryEntry:
     result: dict[str, Any] = scoring.result if scoring else {}
+    computation = result.get("computation") or {}
     return HistoryEntry(
         study_date=encounter.study_date,
         accession_number=encounter.accession_number,
@@ -71,5 +76,8 @@ def _entry(encounter: Encounter, photograph: Photograph, scoring: Scoring | None
         reason=result.get("reason"),
         generator=scoring.generator if scoring else None,
         regressor=scoring.regressor if scoring else None,
+        device=computation.get("device"),
+        batch=computation.get("batch"),
+        device_fault=computation.get("fault"),
         features=MappingProxyType(dict(result.get("features") or {})),
     )

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from pipeline.computation import Computation
 from pipeline.result import (
     Features,
     Provenance,
@@ -89,6 +90,7 @@ def result_of(row: Scoring) -> Score | Rejection:
                 QualityWarning(QualityIssue(one["issue"]), one["detail"])
                 for one in stored.get("warnings", ())
             ),
+            computation=Computation.from_dict(stored["computation"]) if stored.get("computation") else None,
         )
     return Rejection(
         reason=RejectionReason(stored["reason"]),

@@ -31,7 +31,7 @@ def main(folder: Path, log: Path, starts: int) -> None:
     queue = StudyQueue(
         system_database=system_database(folder),
         setup_digest="ab" * 32,
-        score_photograph=score,
+        score_photograph=lambda uid, _following: score(uid),
         report_study=report,
         starts=starts,
     )

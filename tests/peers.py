@@ -35,6 +35,9 @@ PACKAGES = {
     "DicomSRValidator": "pixelmed-apps",
     "openssl": "openssl",
     "ojph_compress": "openjph-tools",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "prometheus-blackbox-exporter": "prometheus-blackbox-exporter",
     "setpriv": "util-linux",
     **dict.fromkeys(
         (

@@ -7,12 +7,14 @@ executions across killed processes.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom import dcmread
 
+from pipeline.computation import Computation, DeviceFault, DeviceFaultError
 from pipeline.result import (
     FaceImages,
     Features,
@@ -33,6 +35,10 @@ class SmallScorer:
     log: Path
     seconds: float = 0.0
     seed: int = 0
+    most_at_once: int = 1
+    # Of the device, at every photograph until the CPU is taken.
+    fault: DeviceFault | None = None
+    after: DeviceFault | None = None
 
     @property
     def provenance(self) -> Provenance:
@@ -59,6 +65,12 @@ class SmallScorer:
         self._note(f"end {uid}")
         return result
 
+    def score_files(self, paths: Sequence[Path]) -> list[Scored | Rejection]:
+        self._note(f"batch {len(paths)}")
+        if self.fault and not self.after:
+            raise DeviceFaultError(self.fault)
+        return [self.score_file(path) for path in paths]
+
     def blend_file(self, path: Path, normalized: np.ndarray) -> np.ndarray:
         dataset = dcmread(path)
         self._note(f"blend {dataset.SOPInstanceUID}")
@@ -82,6 +94,7 @@ class SmallScorer:
             columns=columns,
             provenance=self.provenance,
             seconds=seconds,
+            computation=Computation("cpu", 1, self.after),
         )
         return Scored(score, FaceImages(image, image, image, image, image, picture))
 

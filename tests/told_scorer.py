@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicom_node.scorer_loading import ScorerUnusableError
+from pipeline.computation import DeviceFault
 from pipeline.result import FaceImages, Provenance, Rejection, RejectionReason, Scored
 from tests.report_samples import pattern, provenance, score
 
@@ -26,6 +28,11 @@ class ToldScorer:
 
     born: Path
     unusable: str = ""
+    after: DeviceFault | None = None
+
+    @property
+    def most_at_once(self) -> int:
+        return 1
 
     def __post_init__(self) -> None:
         if self.unusable == "raise":
@@ -42,6 +49,9 @@ class ToldScorer:
         """With the file `other weights` beside `born`, that of other weights."""
         other = self.born.with_name("other weights").exists()
         return provenance(generator_sha256=("c" if other else "a") * 64)
+
+    def score_files(self, paths: Sequence[Path]) -> list[Scored | Rejection]:
+        return [self.score_file(path) for path in paths]
 
     def score_file(self, path: Path) -> Scored | Rejection:
         match path.name:

@@ -12,7 +12,7 @@ import typer
 from dicom_node.core import NodeError
 from dicom_node.logs import configure_logs, watch_threads
 from dicom_node.node import Node
-from dicom_node.scorer_loading import Scorer, load_scorer
+from dicom_node.scorer_loading import ScorerFactory, load_scorer
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.until_stopped import Signals, end, freeze_what_is_loaded
 
@@ -38,7 +38,7 @@ def serve(
 
 def run_node(
     settings: Settings,
-    scorer_factory: Callable[[], Scorer] | None,
+    scorer_factory: ScorerFactory | None,
     *,
     reread: Callable[[], Settings] = lambda: load_settings(None),
 ) -> int:

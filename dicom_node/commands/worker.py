@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ import typer
 
 from dicom_node.core import NodeError
 from dicom_node.logs import configure_logs, watch_threads
-from dicom_node.scorer_loading import Scorer, load_scorer
+from dicom_node.scorer_loading import ScorerFactory, load_scorer
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.until_stopped import Signals, end
 from dicom_node.worker import Worker
@@ -41,17 +41,23 @@ def worker(
     raise typer.Exit(run_worker(settings, factory, status_port=status_port))
 
 
-def run_worker(
-    settings: Settings, scorer_factory: Callable[[], Scorer], *, status_port: int | None = None
-) -> int:
-    """Run a worker until SIGTERM or SIGINT; return the exit status. To be called from the main thread.
+def run_worker(settings: Settings, scorer_factory: ScorerFactory, *, status_port: int | None = None) -> int:
+    """Run a worker until SIGTERM or SIGINT, or until its GPU fails; return the exit status.
 
-    scorer_factory: see `dicom_node.node.Node`.
+    To be called from the main thread. scorer_factory: see `dicom_node.node.Node`.
     """
     configure_logs(settings)
     watch_threads()
     signals = Signals()
-    process = Worker(settings, scorer_factory=scorer_factory, status_port=status_port)
+    lost = threading.Event()
+
+    def device_lost() -> None:
+        lost.set()
+        signals.stop()
+
+    process = Worker(
+        settings, scorer_factory=scorer_factory, status_port=status_port, device_lost=device_lost
+    )
     try:
         process.start()
     except NodeError as error:
@@ -64,5 +70,9 @@ def run_worker(
         err=True,
     )
     signals.wait()
-    end("facenorm worker", process.stop, cut_off="what was under way is handed to another worker")
-    return 0
+    status = 1 if lost.is_set() else 0
+    if status:
+        typer.echo("facenorm worker: the GPU failed; the log says how", err=True)
+    cut_off = "what was under way is handed to another worker"
+    end("facenorm worker", process.stop, cut_off=cut_off, status=status)
+    return status

@@ -74,12 +74,13 @@ class NodeUnderTest:
     storage_commitment: bool = False
     # Weights of a generator; without them the small scorer scores.
     generator: Path | None = None
-    # Further settings: lines of [delivery] and [data], and whole tables at the end of the file.
+    # Further settings: lines of [delivery], [data] and [scoring], and whole tables at the end of the file.
     delivery: str = ""
     files: str = ""
     database_url: str = ""
     # Whether it scores itself; otherwise workers do.
     scores: bool = True
+    scoring: str = ""
     further: str = ""
     port: int = field(default_factory=free_port)
     status_port: int = field(default_factory=free_port)
@@ -118,6 +119,7 @@ class NodeUnderTest:
             storage_commitment = {str(self.storage_commitment).lower()}
             [scoring]
             device = "cpu"
+            {self.scoring}
             {f'generator = "{self.generator}"' if self.generator else ""}
             {self.further}
             """
@@ -147,10 +149,16 @@ class NodeUnderTest:
         role = [] if self.scores else ["--no-score"]
         return [sys.executable, "-m", "tests.small_node", *arguments, *role]
 
-    def worker_command(self, *, seconds: float, status_port: int, seed: int = 0) -> list[str]:
-        """Return the command line of a worker beside the node, with the small scorer."""
+    def worker_command(
+        self, *, seconds: float, status_port: int, seed: int = 0, at_once: int = 1, fault: str = ""
+    ) -> list[str]:
+        """Return the command line of a worker beside the node, with the small scorer.
+
+        at_once: photographs that its device takes together; fault: what the device answers each time.
+        """
         arguments = [str(self.config), str(self.scorer_log), str(seconds), str(seed)]
-        return [sys.executable, "-m", "tests.small_node", *arguments, "worker", str(status_port)]
+        role = ["worker", str(status_port), str(at_once), fault]
+        return [sys.executable, "-m", "tests.small_node", *arguments, *role]
 
     def send(self, *photographs: Path) -> None:
         """Send with DCMTK; fails the test unless every photograph was acknowledged."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from tests.integration.running_node import NodeUnderTest, wait_until
+from tests.integration.running_node import TOKEN, NodeUnderTest, wait_until
 from tests.peers import LOOPBACK, free_port
 
 # A dead one is noticed in some two seconds.
@@ -35,6 +35,11 @@ class RunningWorker:
         except httpx.HTTPError:
             return False
 
+    def metrics(self) -> str:
+        url = f"http://{LOOPBACK}:{self.status_port}/metrics"
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        return httpx.get(url, timeout=5, trust_env=False, headers=headers).text
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait(timeout=10)
@@ -45,20 +50,30 @@ class RunningWorker:
         return self.process.wait(timeout=30)
 
 
-def start_worker(node: NodeUnderTest, *, seconds: float, seed: int = 0) -> RunningWorker:
-    """Start a worker; it may take its time to be ready."""
+def start_worker(
+    node: NodeUnderTest, *, seconds: float, seed: int = 0, at_once: int = 1, fault: str = ""
+) -> RunningWorker:
+    """Start a worker; it may take its time to be ready. at_once, fault: see `NodeUnderTest`."""
     port = free_port()
-    command = node.worker_command(seconds=seconds, status_port=port, seed=seed)
+    command = node.worker_command(seconds=seconds, status_port=port, seed=seed, at_once=at_once, fault=fault)
     with (node.folder / "output.txt").open("ab") as output:
         return RunningWorker(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT), port)
 
 
 @contextmanager
 def working(
-    node: NodeUnderTest, number: int = 1, *, seconds: float = 0.0, seed: int = 0
+    node: NodeUnderTest,
+    number: int = 1,
+    *,
+    seconds: float = 0.0,
+    seed: int = 0,
+    at_once: int = 1,
+    fault: str = "",
 ) -> Iterator[list[RunningWorker]]:
     """Run workers until the end of the block; all are ready when it begins. The list may be changed."""
-    workers = [start_worker(node, seconds=seconds, seed=seed) for _ in range(number)]
+    workers = [
+        start_worker(node, seconds=seconds, seed=seed, at_once=at_once, fault=fault) for _ in range(number)
+    ]
     try:
         for worker in workers:
             wait_until(lambda w=worker: w.process.poll() is not None or w.is_ready, 120, "a worker")

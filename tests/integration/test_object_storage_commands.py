@@ -1,9 +1,10 @@
-"""The commands on a node whose files lie in a bucket."""
+"""The commands and the steps of a study, with files that lie in a bucket."""
 
 from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from dicom_node.cli import app
 from reports.options import ReportOptions, ResultObject
 from storage.consistency import Fault
 from storage.deliveries import dead
+from storage.instances import DamagedFileError
 from storage.tables import Patient, Photograph
 from tests.postgresql import PostgresPeer
 from tests.s3_server import Place, running_s3
 from tests.small_archive import SmallArchive, photograph
+from tests.small_scorer import SmallScorer, executions
 
 _OPTIONS = ReportOptions(objects=frozenset({ResultObject.NORMALIZED}))
 
@@ -140,6 +143,20 @@ def test_a_history_moves_to_postgresql_and_its_files_to_a_bucket(
     assert _agrees(new)
     refused = _run(new, "backup", tmp_path / "backup.tar")
     assert (refused.exit_code, "or the bucket" in refused.output) == (1, True), refused.output
+
+
+def test_a_damaged_object_does_not_take_the_rest_of_its_batch_along(tmp_path: Path, bucket: Place) -> None:
+    archive = SmallArchive(tmp_path, options=_OPTIONS, files=bucket.data)
+    for number in (1, 2, 3):
+        archive.receive(photograph(1, number))
+    uids = [row.sop_instance_uid for row in _photographs(archive)]
+    bucket.put(_photographs(archive)[1].path, b"changed")
+    steps = replace(archive.steps, scorer=SmallScorer(tmp_path / "scorer.log", most_at_once=3))
+    steps.score_photograph(uids[0], following=uids[1:])
+    assert executions(tmp_path / "scorer.log", "end") == [uids[0], uids[2]]
+    with pytest.raises(DamagedFileError):
+        steps.score_photograph(uids[1])
+    archive.engine.dispose()
 
 
 def test_a_bucket_that_is_away_is_told_and_nothing_is_lost(tmp_path: Path, credentials: None) -> None:

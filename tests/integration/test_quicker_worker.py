@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -48,12 +48,16 @@ class _Overtaken:
     def provenance(self) -> Provenance:
         return self.inner.provenance
 
-    def score_file(self, path: Path) -> Scored | Rejection:
-        result = self.inner.score_file(path)
+    @property
+    def most_at_once(self) -> int:
+        return self.inner.most_at_once
+
+    def score_files(self, paths: Sequence[Path]) -> list[Scored | Rejection]:
+        (result,) = self.inner.score_files(paths)
         assert isinstance(result, Scored)
         other = FaceImages(*[result.images.normalized + np.uint8(9)] * 5, result.images.in_place)
         self.overtake()
-        return Scored(result.score, other)
+        return [Scored(result.score, other)]
 
     def blend_file(self, path: Path, normalized: np.ndarray) -> np.ndarray:
         return self.inner.blend_file(path, normalized)

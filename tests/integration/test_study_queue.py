@@ -37,7 +37,7 @@ def _queue(
     queue = StudyQueue(
         system_database=system_database(folder),
         setup_digest=setup,
-        score_photograph=score,
+        score_photograph=lambda uid, _following: score(uid),
         report_study=report,
         retry_seconds=0.05,
     )

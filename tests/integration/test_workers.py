@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from tests.integration.running_node import STUDY, NodeUnderTest, running, wait_until, write_photograph
+from tests.integration.running_node import (
+    PATIENT_ID,
+    STUDY,
+    NodeUnderTest,
+    running,
+    wait_until,
+    write_photograph,
+)
 from tests.integration.running_workers import PROMPT, working
 from tests.peers import free_port, running_orthanc
 from tests.postgresql import PostgresPeer
@@ -103,3 +113,70 @@ def _workers(node: NodeUnderTest) -> tuple[int, int]:
     lines = dict(line.rsplit(" ", 1) for line in node.metrics().splitlines() if line[:1] != "#")
     alive, gone = (float(lines[f'facenorm_workers{{state="{state}"}}']) for state in ("alive", "gone"))
     return int(alive), int(gone)
+
+
+def test_photographs_of_a_study_and_of_others_that_wait_are_scored_together(
+    tmp_path: Path, postgresql: PostgresPeer
+) -> None:
+    node = _node(tmp_path, postgresql)
+    # Two in one study, and one in each of three others.
+    studies = [f"{STUDY}.{max(0, n - 1)}" for n in range(5)]
+    photographs = [write_photograph(node.folder, f"{STUDY}.9.{n}", study=s) for n, s in enumerate(studies)]
+    with (
+        running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc,
+        running(node),
+        working(node, seconds=1.0, at_once=4),
+    ):
+        node.send(*photographs)
+        wait_until(lambda: len(orthanc.instance_ids()) == 5 + 4, 60, "images and reports")
+    batches = [int(number) for number in executions(node.scorer_log, "batch")]
+    assert sum(batches) == 5, "no photograph was scored twice"
+    assert max(batches) > 2, batches
+    assert Counter(executions(node.scorer_log, "begin")) == dict.fromkeys((p.stem for p in photographs), 1)
+
+
+def test_work_of_a_worker_whose_gpu_is_lost_is_handed_back_and_done_by_another(
+    tmp_path: Path, postgresql: PostgresPeer
+) -> None:
+    node = _node(tmp_path, postgresql)
+    node.scoring = 'on_device_fault = "hand_back"'
+    photograph = write_photograph(node.folder, f"{STUDY}.7")
+    with (
+        running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc,
+        running(node),
+        working(node, fault="lost") as lost,
+    ):
+        node.send(photograph)
+        assert lost[0].process.wait(timeout=60) == 1
+        wait_until(lambda: _workers(node) == (0, 0), 20, "it to have taken leave")
+        assert "Studies in the queue: 1" in node.facenorm("jobs").stdout
+        with working(node):
+            wait_until(lambda: len(orthanc.instance_ids()) == 2, 60, "image and report")
+    assert "the GPU failed" in node.output
+    assert re.search(r"device fault +outcome=handed_back reason=lost", node.output)
+    assert executions(node.scorer_log, "end") == [photograph.stem]
+
+
+def test_where_the_gpu_is_lost_the_cpu_scores_and_score_and_metrics_say_so(
+    tmp_path: Path, postgresql: PostgresPeer
+) -> None:
+    node = _node(tmp_path, postgresql)
+    photograph = write_photograph(node.folder, f"{STUDY}.7")
+    with (
+        running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc,
+        running(node),
+        working(node, fault="lost") as workers,
+    ):
+        node.send(photograph)
+        wait_until(lambda: len(orthanc.instance_ids()) == 2, 60, "image and report")
+        assert 'facenorm_device_faults_total{fault="lost",then="cpu"} 1.0' in workers[0].metrics()
+    (entry,) = json.loads(node.facenorm("history", PATIENT_ID, "--json").stdout)
+    assert (entry["device"], entry["batch"], entry["device_fault"]) == ("cpu", 1, "lost")
+
+
+def test_a_node_that_scores_itself_cannot_hand_back(tmp_path: Path, postgresql: PostgresPeer) -> None:
+    node = _node(tmp_path, postgresql)
+    node.scores, node.scoring = True, 'on_device_fault = "hand_back"'
+    done = subprocess.run(node.command(seconds=0), capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "only `facenorm worker` can hand back" in done.stderr

@@ -10,7 +10,7 @@ from tests.faces import generated_face
 @pytest.mark.real_weights
 def test_pool_finds_what_one_process_finds_in_order() -> None:
     blank = np.full((400, 400, 3), 128, np.uint8)
-    with LocatorPool(1) as pool:
+    with LocatorPool(1, 200) as pool:
         (nothing, _), (face, seconds) = pool.locate([blank, generated_face(3)])
     assert isinstance(nothing, Rejection)
     assert nothing.reason is RejectionReason.NO_FACE

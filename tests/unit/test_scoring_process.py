@@ -52,6 +52,11 @@ def _scoring(folder: Path, *, timeout: float = 30) -> Iterator[ScoringProcess]:
         process.close()
 
 
+def _score(process: ScoringProcess, path: Path) -> Scored | Rejection:
+    (result,) = process.score_files([path])
+    return result
+
+
 def _born(folder: Path) -> list[int]:
     return [int(line) for line in (folder / "born").read_text().split()]
 
@@ -65,9 +70,9 @@ def _gone(pid: int, seconds: float = 10) -> bool:
 
 def test_one_child_answers_every_photograph_and_ends_when_closed(tmp_path: Path) -> None:
     with _scoring(tmp_path) as process:
-        results = [process.score_file(FINE) for _ in range(2)]
+        results = [_score(process, FINE) for _ in range(2)]
         blended = process.blend_file(FINE, pattern(48, 40))
-        standing = process.score_file(Path("priority"))
+        standing = _score(process, Path("priority"))
         assert process.is_loaded
         (pid,) = _born(tmp_path)
     assert isinstance(results[0], Scored)
@@ -90,10 +95,10 @@ def test_after_a_failure_a_new_child_goes_on(
 ) -> None:
     with _scoring(tmp_path, timeout=1.0 if told == "sleep" else 30) as process:
         with capture_logs() as logs, pytest.raises(error) as raised:
-            process.score_file(Path(told))
+            _score(process, Path(told))
         first, *_ = _born(tmp_path)
         assert _gone(first)
-        assert isinstance(process.score_file(FINE), Scored)
+        assert isinstance(_score(process, FINE), Scored)
         assert len(_born(tmp_path)) == 2
     output = capfd.readouterr().err
     match told:
@@ -113,7 +118,7 @@ def test_a_child_that_was_killed_between_photographs_is_not_missed(tmp_path: Pat
     with _scoring(tmp_path) as process:
         os.kill(_born(tmp_path)[0], signal.SIGKILL)
         assert _gone(_born(tmp_path)[0])
-        assert isinstance(process.score_file(FINE), Scored)
+        assert isinstance(_score(process, FINE), Scored)
 
 
 def test_a_terminal_or_service_manager_that_signals_everybody_leaves_the_child_to_the_node(
@@ -122,7 +127,7 @@ def test_a_terminal_or_service_manager_that_signals_everybody_leaves_the_child_t
     with _scoring(tmp_path) as process:
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(_born(tmp_path)[0], number)
-        assert isinstance(process.score_file(FINE), Scored)
+        assert isinstance(_score(process, FINE), Scored)
         assert len(_born(tmp_path)) == 1
 
 
@@ -133,10 +138,10 @@ def test_scores_of_other_weights_are_not_taken_for_those_of_the_first(tmp_path: 
         assert _gone(_born(tmp_path)[0])
         for _ in range(2):
             with pytest.raises(ScorerChangedError):
-                process.score_file(FINE)
+                _score(process, FINE)
         assert not process.is_loaded
         (tmp_path / "other weights").unlink()
-        assert isinstance(process.score_file(FINE), Scored)
+        assert isinstance(_score(process, FINE), Scored)
         assert process.is_loaded
 
 
@@ -164,7 +169,7 @@ def test_closing_cuts_a_scoring_off(tmp_path: Path) -> None:
 
     def score_slowly(process: ScoringProcess) -> None:
         try:
-            process.score_file(Path("hold"))
+            _score(process, Path("hold"))
         except ScoringEndedError as error:
             errors.append(error)
 
@@ -178,7 +183,7 @@ def test_closing_cuts_a_scoring_off(tmp_path: Path) -> None:
     assert len(errors) == 1
     assert _gone(_born(tmp_path)[0])
     with pytest.raises(ScoringEndedError, match="stopping"):
-        process.score_file(FINE)
+        _score(process, FINE)
 
 
 def test_a_killed_parent_leaves_no_child_even_one_in_native_code(tmp_path: Path) -> None:
@@ -186,7 +191,7 @@ def test_a_killed_parent_leaves_no_child_even_one_in_native_code(tmp_path: Path)
         "import sys; from functools import partial; from pathlib import Path\n"
         "from dicom_node.scoring_process import ScoringProcess; from tests.told_scorer import ToldScorer\n"
         "s = ScoringProcess(partial(ToldScorer, Path(sys.argv[1])), timeout_seconds=60, prepare_logs=int)\n"
-        "s.start(); print('ready', flush=True); s.score_file(Path('hold'))"
+        "s.start(); print('ready', flush=True); s.score_files([Path('hold')])"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "born")]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as parent:
