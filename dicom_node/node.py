@@ -6,54 +6,32 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from functools import partial
 from random import Random
-from typing import TypedDict
 
 import structlog
 from prometheus_client import CollectorRegistry
 
-from dicom_node.caller import Caller
+from dicom_node.calling_side import CallingSide
 from dicom_node.chores import Chore, Chores
-from dicom_node.commitment_scp import CommitmentScp
-from dicom_node.commitment_scu import CommitmentScu
-from dicom_node.commitments import Commitments
 from dicom_node.core import Core, NodeError, open_core, why_not_bound
 from dicom_node.data_folder import FolderInUseError, FolderLock
-from dicom_node.echo import Echoes
 from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping, process_name
 from dicom_node.metrics import DeviceFaults, NodeCollector, StageSeconds
-from dicom_node.outbox import Backoff, Outbox
-from dicom_node.priors import Priors
-from dicom_node.priors_scu import PriorsScu
 from dicom_node.receiver import Receiver
 from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.scoring_side import ScoringSide
-from dicom_node.sender import Sender
-from dicom_node.settings import Destination, Settings
+from dicom_node.settings import Settings
 from dicom_node.shared_queue import SharedQueue
-from dicom_node.shared_trigger import SharedTrigger
-from dicom_node.shared_work import absent_workers, look_after, open_shared_queue
+from dicom_node.shared_work import absent_workers, open_shared_queue
 from dicom_node.status import StatusServer, build_app, reasons_of
 from dicom_node.status_page import StatusPage
 from dicom_node.tls import TlsError, calling_context, listening_context
-from dicom_node.trigger import Trigger
+from dicom_node.triggering import own_triggering, shared_triggering
 from storage.database import is_postgresql
 
 _log = structlog.get_logger(__name__)
 
-_SWEEP_SECONDS = 1.0
-_ECHO_SECONDS = 60.0
 _STOP_SECONDS = 5
-
-
-class _Calling(TypedDict):
-    """How associations are opened; see `Caller`."""
-
-    ae_title: str
-    association_seconds: float
-    response_seconds: float
-    tls: ssl.SSLContext | None
 
 
 class Node:
@@ -89,7 +67,7 @@ class Node:
         self._scoring: ScoringSide | None = None
         self._core: Core | None = None
         self._checks: Mapping[str, Callable[[], str | None]] = {}
-        self._echoes: Echoes | None = None
+        self._calling: CallingSide | None = None
         self._listening_tls: ssl.SSLContext | None = None
         self._calling_tls: ssl.SSLContext | None = None
         self._stopping = ExitStack()
@@ -157,14 +135,14 @@ class Node:
     def _start(self) -> None:
         core = self._core = self._open()
         self._status = self._start_status()
-        commitments = self._commitments(core)
-        commitment_scp = self._commitment_scp(core)
-        self._receiver = self._start_receiver(core, commitments, commitment_scp)
+        calling = self._calling = CallingSide(
+            self._settings, core, clock=self._clock, random=self._random, tls=self._calling_tls
+        )
+        self._receiver = self._start_receiver(core, calling)
         shared = self._open_shared_queue()
         scoring = self._scoring = self._start_scoring(core, shared)
         depth = shared.depth if shared else scoring.queue.depth if scoring else dict
-        work = self._delivery_work(core, commitments, commitment_scp) | self._upkeep(core)
-        work |= self._priors_work(core) | (scoring.work if scoring else {})
+        work = calling.work | self._upkeep(core) | (scoring.work if scoring else {})
         work |= self._trigger_work(core, shared, scoring)
         chores = self._chores = self._start_chores(work)
         self._registry.register(
@@ -219,17 +197,15 @@ class Node:
         self._stopping.callback(server.stop)
         return server
 
-    def _start_receiver(
-        self, core: Core, commitments: Commitments, commitment_scp: CommitmentScp
-    ) -> Receiver:
+    def _start_receiver(self, core: Core, calling: CallingSide) -> Receiver:
         where = self._settings.node
         receiver = Receiver(
             settings=self._settings,
             sessions=core.sessions,
             store=core.store,
             clock=self._clock,
-            commitment_scp=commitment_scp,
-            commitments=commitments,
+            commitment_scp=calling.commitment_scp,
+            commitments=calling.commitments,
             tls=self._listening_tls,
         )
         try:
@@ -285,54 +261,11 @@ class Node:
     def _trigger_work(
         self, core: Core, shared: SharedQueue | None, scoring: ScoringSide | None
     ) -> dict[str, Chore]:
-        wanted = self._settings.trigger
         if shared:
-            submitting = SharedTrigger(
-                sessions=core.sessions,
-                queue=shared,
-                clock=self._clock,
-                quiet_seconds=wanted.quiet_seconds,
-                most_waiting=wanted.most_waiting_per_sender,
-            )
             absent = absent_workers(self._settings, core, shared, clock=self._clock, holder=self._name)
             self._stopping.callback(absent.resign)
-            return {
-                "trigger": (_SWEEP_SECONDS, submitting.sweep),
-                **look_after(self._settings, absent),
-            }
-        if scoring is None:
-            return {}
-        trigger = Trigger(
-            sessions=core.sessions,
-            workflows=scoring.queue,
-            clock=self._clock,
-            quiet_seconds=wanted.quiet_seconds,
-            setup_digest=scoring.provenance.digest(),
-            most_waiting=wanted.most_waiting_per_sender,
-        )
-        return {"trigger": (_SWEEP_SECONDS, trigger.sweep)}
-
-    def _delivery_work(
-        self, core: Core, commitments: Commitments, commitment_scp: CommitmentScp
-    ) -> dict[str, Chore]:
-        outbox = self._outbox(core)
-
-        def serve(destination: Destination) -> None:
-            outbox.deliver_due(destination)
-            # Asked where the setting was turned off, too: what was stored under it still waits.
-            commitments.ask_due(destination)
-
-        # A chore each: a peer that hangs must not hold up the others.
-        deliveries: dict[str, Chore] = {
-            f"deliver to {destination.ae_title}": (_SWEEP_SECONDS, partial(serve, destination))
-            for destination in self._settings.destinations
-        }
-        reports: dict[str, Chore] = {
-            f"report to {sender.ae_title}": (_SWEEP_SECONDS, partial(commitment_scp.report_due, sender))
-            for sender in self._settings.senders
-            if sender.commitment_port
-        }
-        return deliveries | reports
+            return shared_triggering(self._settings, core, shared, absent, clock=self._clock)
+        return own_triggering(self._settings, core, scoring, clock=self._clock) if scoring else {}
 
     def _upkeep(self, core: Core) -> dict[str, Chore]:
         housekeeping = Housekeeping(
@@ -345,17 +278,11 @@ class Node:
             minimum_free_bytes=self._minimum_free_bytes,
         )
         self._stopping.callback(housekeeping.resign)
-        self._echoes = Echoes(caller=Caller(**self._calling()), clock=self._clock)
-        calls: dict[str, Chore] = {
-            f"call {destination.ae_title}": (_ECHO_SECONDS, partial(self._echoes.call, destination))
-            for destination in self._settings.destinations
-        }
-        turns: dict[str, Chore] = {
+        return {
             "housekeeping": (INTERVAL_SECONDS, housekeeping.turn),
             # Not elected: every process sees to its own copies.
             "files": (INTERVAL_SECONDS, core.store.tidy),
         }
-        return turns | calls
 
     def _status_page(
         self, core: Core, depth: Callable[[], Mapping[str, int]], scoring: ScoringSide | None
@@ -365,76 +292,13 @@ class Node:
             reasons=lambda: reasons_of(self._checks),
             workflows=depth,
             destinations=lambda: self._settings.destinations,
-            echoes=lambda: self._echoes.last if self._echoes else {},
+            echoes=lambda: self._calling.echoes.last if self._calling else {},
             model=lambda: _model(scoring),
             clock=self._clock,
         )
 
     def _show(self, patients: bool) -> str:
         return self._page.render(patients=patients) if self._page else "the node is starting"
-
-    def _priors_work(self, core: Core) -> dict[str, Chore]:
-        wanted = self._settings.priors
-        if not wanted.ae_title:
-            return {}
-        scu = PriorsScu(
-            caller=Caller(**self._calling()),
-            archive=wanted,
-            destination=self._settings.node.ae_title,
-            modalities=wanted.modalities,
-            most_studies=wanted.most_studies,
-        )
-        priors = Priors(sessions=core.sessions, scu=scu, clock=self._clock)
-        return {"priors": (_SWEEP_SECONDS, priors.ask_due)}
-
-    def _outbox(self, core: Core) -> Outbox:
-        return Outbox(
-            sessions=core.sessions,
-            resolve=core.store.absolute,
-            sender=Sender(**self._calling()),
-            clock=self._clock,
-            random=self._random,
-            backoff=self._backoff,
-        )
-
-    def _commitments(self, core: Core) -> Commitments:
-        return Commitments(
-            sessions=core.sessions,
-            scu=CommitmentScu(**self._calling()),
-            clock=self._clock,
-            random=self._random,
-            backoff=self._backoff,
-            timeout_seconds=self._settings.delivery.commitment_timeout_seconds,
-        )
-
-    def _commitment_scp(self, core: Core) -> CommitmentScp:
-        return CommitmentScp(
-            sessions=core.sessions,
-            store=core.store,
-            caller=Caller(**self._calling()),
-            clock=self._clock,
-            random=self._random,
-            backoff=self._backoff,
-            secured=self._settings.node.tls,
-        )
-
-    def _calling(self) -> _Calling:
-        seconds = self._settings.delivery.timeout_seconds
-        return {
-            "ae_title": self._settings.node.ae_title,
-            "association_seconds": seconds,
-            "response_seconds": seconds,
-            "tls": self._calling_tls,
-        }
-
-    @property
-    def _backoff(self) -> Backoff:
-        delivery = self._settings.delivery
-        return Backoff(
-            first_seconds=delivery.first_retry_seconds,
-            longest_seconds=delivery.max_retry_seconds,
-            attempts=delivery.max_attempts,
-        )
 
     @property
     def _minimum_free_bytes(self) -> int:
