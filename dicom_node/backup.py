@@ -58,7 +58,7 @@ def write_backup(
             _copy_database(database, copy)
             with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
                 with tarfile.open(fileobj=file, mode="w") as archive:
-                    contents = _fill(archive, copy, settings.data.folder)
+                    contents = _fill(archive, copy, settings)
                 file.flush()
                 os.fsync(file.fileno())
         partial.rename(target)
@@ -96,9 +96,13 @@ def restore_backup(settings: Settings, source: Path) -> Contents:
     return Contents(len(members) - 1, sum(member.size for member in members))
 
 
-def _fill(archive: tarfile.TarFile, database: Path, data: Path) -> Contents:
+def _fill(archive: tarfile.TarFile, database: Path, settings: Settings) -> Contents:
     archive.add(database, DATABASE_FILE)
     size, files = database.stat().st_size, 0
+    if settings.data.files_url:
+        # A bucket of any size has means of its own to be copied.
+        return Contents(files, size)
+    data = settings.data.folder
     store = InstanceStore(data)
     for kind in store.kinds():
         for name in store.files(kind):
@@ -129,5 +133,5 @@ def _expected(name: str) -> bool:
 def _sqlite_file(settings: Settings) -> Path:
     url = make_url(settings.database_url)
     if url.get_backend_name() != "sqlite" or not url.database:
-        raise BackupError("the database is PostgreSQL: use pg_dump, then copy the data folder")
+        raise BackupError("the database is PostgreSQL: use pg_dump, then copy the data folder or the bucket")
     return Path(url.database)

@@ -30,7 +30,7 @@ from dicom_node.commitment_scu import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INS
 from dicom_node.outbox import Backoff
 from dicom_node.settings import Sender
 from storage.commitments import DEAD, DUE, REPORTED, add_request, due_requests, held_object, settle_request
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 from storage.tables import Commitment
 
 _log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ class CommitmentScp:
     """
 
     sessions: sessionmaker[Session]
-    store: InstanceStore
+    store: FileStore
     caller: Caller
     clock: Callable[[], datetime]
     random: Random

@@ -1,4 +1,4 @@
-"""What every process of the service stands on: the database, and the folder with the files."""
+"""What every process of the service stands on: the database, and the place of the files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.settings import Settings
+from dicom_node.settings import Data, Settings
 from storage.database import UnusableDatabaseError, open_database, sessions
+from storage.file_cache import FileCache
+from storage.file_store import FileStore
 from storage.instances import InstanceStore
+from storage.objects import Bucket, ObjectStore, ask, bucket_and_prefix
 
 
 class NodeError(Exception):
@@ -23,7 +26,7 @@ class Core:
 
     engine: Engine
     sessions: sessionmaker[Session]
-    store: InstanceStore
+    store: FileStore
 
     def close(self) -> None:
         """Close every connection that is not in use."""
@@ -43,10 +46,56 @@ def open_core(settings: Settings) -> Core:
     except UnusableDatabaseError as error:
         raise NodeError(str(error)) from None
     try:
-        return Core(engine, sessions(engine), InstanceStore(settings.data.folder))
-    except OSError as error:
+        return Core(engine, sessions(engine), open_store(settings))
+    except NodeError:
         engine.dispose()
-        raise NodeError(f"the data folder {settings.data.folder}: {error.strerror}") from None
+        raise
+
+
+def open_store(settings: Settings) -> FileStore:
+    """Open the place of the files: the data folder, or the bucket that was set. Raises NodeError."""
+    data = settings.data
+    try:
+        local = InstanceStore(data.folder)
+        if not data.files_url:
+            return local
+        cache = FileCache(local.folder / "cache", most_bytes=data.cache_megabytes * 1_000_000)
+    except OSError as error:
+        raise NodeError(f"the data folder {data.folder}: {error.strerror}") from None
+    try:
+        return ObjectStore(_bucket(data), cache)
+    except OSError as error:
+        raise NodeError(_why_no_bucket(data, error)) from None
+
+
+def bucket_trouble(settings: Settings) -> str | None:
+    """Return what keeps a process from the bucket that was set, or None; nothing is written."""
+    if not settings.data.files_url:
+        return None
+    try:
+        ask(_bucket(settings.data))
+    except OSError as error:
+        return _why_no_bucket(settings.data, error)
+    return None
+
+
+def _bucket(data: Data) -> Bucket:
+    name, prefix = bucket_and_prefix(data.files_url)
+    return Bucket(
+        name=name,
+        prefix=prefix,
+        endpoint=data.files_endpoint,
+        region=data.files_region,
+        timeout_seconds=data.files_timeout_seconds,
+    )
+
+
+def _why_no_bucket(data: Data, error: OSError) -> str:
+    return (
+        f"the object storage {data.files_url} cannot be used: {error.strerror}; does it run, does the "
+        "bucket exist? See to data.files_url, data.files_endpoint, data.files_region, the credentials "
+        "in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+    )
 
 
 def why_not_bound(section: str, host: str, port: int, error: OSError) -> str:

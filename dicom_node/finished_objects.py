@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from reports.reported_photograph import ObjectReference
 from storage.artefacts import FinishedObject, names_file
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 from storage.tables import Artefact
 
 
-def keep(store: InstanceStore, kind: str, finished: FileDataset) -> FinishedObject:
+def keep(store: FileStore, kind: str, finished: FileDataset) -> FinishedObject:
     """Write the object to the store; durable when this returns. Raises OSError."""
     content = BytesIO()
     dcmwrite(content, finished, enforce_file_format=True)
@@ -31,7 +31,7 @@ def keep(store: InstanceStore, kind: str, finished: FileDataset) -> FinishedObje
 
 
 def discard_unnamed(
-    sessions: sessionmaker[Session], store: InstanceStore, objects: Iterable[FinishedObject]
+    sessions: sessionmaker[Session], store: FileStore, objects: Iterable[FinishedObject]
 ) -> None:
     """Delete the files of objects that were not recorded, unless the recorded one is the same to the byte.
 

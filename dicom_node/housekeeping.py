@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from dicom_node.settings import Retention
 from storage.commitments import forget_unreportable
 from storage.deliveries import give_up_unknown
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 from storage.leases import give_up_lease, hold_lease
 from storage.retention import purge_photographs, purge_results
 
@@ -43,7 +43,7 @@ class Housekeeping:
     """
 
     sessions: sessionmaker[Session]
-    store: InstanceStore
+    store: FileStore
     clock: Callable[[], datetime]
     retention: Callable[[], Retention]
     destinations: Callable[[], Collection[str]]

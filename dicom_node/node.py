@@ -278,7 +278,11 @@ class Node:
             minimum_free_bytes=self._minimum_free_bytes,
         )
         self._stopping.callback(housekeeping.resign)
-        return {"housekeeping": (INTERVAL_SECONDS, housekeeping.turn)}
+        return {
+            "housekeeping": (INTERVAL_SECONDS, housekeeping.turn),
+            # Not elected: every process sees to its own copies.
+            "files": (INTERVAL_SECONDS, core.store.tidy),
+        }
 
     def _status_page(
         self, core: Core, depth: Callable[[], Mapping[str, int]], scoring: ScoringSide | None

@@ -27,7 +27,7 @@ from storage.artefacts import (
     latest_of_photograph,
     object_of_scoring,
 )
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 from storage.scorings import result_of
 from storage.studies import newest_files
 from storage.tables import Artefact, Encounter, Patient, Photograph, Scoring
@@ -44,7 +44,7 @@ class NormalizedObjects:
     """Makes them as the options ask. scorer: puts a normalized face back that was kept without its place."""
 
     sessions: sessionmaker[Session]
-    store: InstanceStore
+    store: FileStore
     scorer: Blender
     options: ReportOptions
     destinations: tuple[str, ...]

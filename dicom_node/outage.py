@@ -1,4 +1,4 @@
-"""A PostgreSQL that is away for a while: what was computed waits for it, rather than being computed again."""
+"""A database or bucket that is away for a while: what was computed waits, and is not computed again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from storage.file_store import UnreachableError
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
@@ -19,7 +21,9 @@ _LONGEST_PAUSE_SECONDS = 10.0
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether PostgreSQL could not be reached, or cut the transaction off; another try may go well."""
+    """Whether PostgreSQL or the bucket could not be reached, or cut us off; another try may go well."""
+    if isinstance(error, UnreachableError):
+        return True
     if not isinstance(error, DBAPIError) or not type(error.orig).__module__.startswith("psycopg"):
         return False
     return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
@@ -31,7 +35,7 @@ def outlast(
     seconds: float = LONGEST_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> _T:
-    """Return what `transaction` returns; while PostgreSQL is away, try again for up to `seconds`.
+    """Return what `transaction` returns; while database or bucket is away, try again for up to `seconds`.
 
     A commit whose answer was lost may have taken effect: the transaction must notice that it has.
 
@@ -41,10 +45,13 @@ def outlast(
     while True:
         try:
             return transaction()
-        except DBAPIError as error:
+        except (DBAPIError, UnreachableError) as error:
             if not is_outage(error) or waited >= seconds:
                 raise
-            _log.warning("waiting for the database", error=type(error.orig).__name__)
+            if isinstance(error, UnreachableError):
+                _log.warning("waiting for object storage", error=type(error).__name__)
+            else:
+                _log.warning("waiting for the database", error=type(error.orig).__name__)
         sleep(pause)
         waited += pause
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.caller import Peer
-from dicom_node.sender import Outcome, Verdict
+from dicom_node.sender import FILE_NOT_READ, UNREADABLE_FILE, Outcome, Verdict
 from storage.audit import audit_delivery
 from storage.deliveries import (
     PendingDelivery,
@@ -23,6 +23,7 @@ from storage.deliveries import (
     mark_failed,
     mark_uncommitted,
 )
+from storage.instances import DamagedFileError
 
 _log = structlog.get_logger(__name__)
 
@@ -91,7 +92,7 @@ class Outbox:
                 batch = due(session, destination=destination.ae_title, now=self.clock(), limit=_BATCH)
             if not batch:
                 return stored
-            outcomes = self.sender.send(destination, [self.resolve(delivery.path) for delivery in batch])
+            outcomes = self._send(destination, batch)
             with self.sessions.begin() as session:
                 for delivery, outcome in zip(batch, outcomes, strict=True):
                     self._record(session, delivery, outcome, committed=not destination.storage_commitment)
@@ -100,6 +101,21 @@ class Outbox:
             # The rest of a batch that lost its association is due still: leave it to the next turn.
             if not taken:
                 return stored
+
+    def _send(self, destination: Destination, batch: Sequence[PendingDelivery]) -> list[Outcome]:
+        """Send those whose files can be had; return one outcome per delivery, in order."""
+        places = [self._place(delivery) for delivery in batch]
+        files = [place for place in places if isinstance(place, Path)]
+        sent = iter(self.sender.send(destination, files) if files else [])
+        return [next(sent) if isinstance(place, Path) else place for place in places]
+
+    def _place(self, delivery: PendingDelivery) -> Path | Outcome:
+        try:
+            return self.resolve(delivery.path)
+        except (DamagedFileError, ValueError):
+            return UNREADABLE_FILE
+        except OSError:
+            return FILE_NOT_READ
 
     def _record(
         self, session: Session, delivery: PendingDelivery, outcome: Outcome, *, committed: bool

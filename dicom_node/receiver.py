@@ -23,7 +23,7 @@ from dicom_node.commitments import Commitments
 from dicom_node.listener import MAXIMUM_PDU_LENGTH, BoundedReading, Limits, Listener
 from dicom_node.reception import Reception
 from dicom_node.settings import Destination, Sender, Settings
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 
 _log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class Receiver:
         settings: Settings,
         *,
         sessions: sessionmaker[Session],
-        store: InstanceStore,
+        store: FileStore,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         commitment_scp: CommitmentScp | None = None,
         commitments: Commitments | None = None,

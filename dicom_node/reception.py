@@ -19,7 +19,7 @@ from dicom_node.logs import innermost
 from dicom_node.received_dataset import Identification, UnusableDatasetError, identify, is_uid
 from reports.equipment import IMPLEMENTATION_CLASS_UID
 from storage.audit import Event
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 from storage.intake import (
     IntakeRefusedError,
     OtherPatientError,
@@ -92,7 +92,7 @@ class Reception:
         self,
         *,
         sessions: sessionmaker[Session],
-        store: InstanceStore,
+        store: FileStore,
         minimum_free_bytes: int,
         clock: Callable[[], datetime],
     ) -> None:
@@ -128,7 +128,7 @@ class Reception:
                 return Status.OUT_OF_RESOURCES
             return self._take(request)
         except OSError as error:
-            _log_failure("data folder failed", error)
+            _log_failure("file storage failed", error)
             return Status.OUT_OF_RESOURCES
         except SQLAlchemyError as error:
             # Whether it committed is unknown, so the file stays: a repetition finds it, or finds it recorded.

@@ -16,7 +16,8 @@ from dicom_node.received_dataset import UnusableDatasetError, identify
 from storage.audit import Event, add_audit_event
 from storage.consistency import PHOTOGRAPH, Fault, Finding
 from storage.deliveries import DEAD, DUE, UNCOMMITTED, revive
-from storage.instances import InstanceStore, StoredFile
+from storage.file_store import FileStore
+from storage.instances import DamagedFileError, StoredFile
 from storage.intake import IntakeRefusedError, Received, record_photograph
 from storage.shared_commits import SharedCommits
 from storage.tables import Delivery, Photograph, Scoring
@@ -39,7 +40,7 @@ class Repair:
     """Mends findings, one transaction each; the node must not run."""
 
     sessions: sessionmaker[Session]
-    store: InstanceStore
+    store: FileStore
     clock: Callable[[], datetime]
 
     def mend(self, findings: Sequence[Finding]) -> list[Mended]:
@@ -67,7 +68,10 @@ class Repair:
 
     def _take_in(self, finding: Finding) -> Mended:
         """Record a photograph that was written and no more: its sender has no Success for it."""
-        content = self.store.read(finding.path)
+        try:
+            content = self.store.read(finding.path)
+        except DamagedFileError:
+            return Mended(finding, "left: its content is not what its name says", False)
         try:
             syntax = str(read_file_meta_info(self.store.absolute(finding.path)).TransferSyntaxUID)
             found = identify(content, syntax)

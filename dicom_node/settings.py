@@ -22,6 +22,7 @@ from pydantic_settings import SettingsError as MalformedEnvironment
 
 from pipeline.quality_thresholds import QualityThresholds
 from reports.options import ImageClass, ReportClass, ReportOptions, ResultObject
+from storage.objects import bucket_and_prefix
 
 DATABASE_FILE = "facenorm.sqlite"
 """In the data folder, where no other database is set."""
@@ -36,6 +37,12 @@ def _printable(title: str) -> str:
     if "\\" in title or not title.isascii() or not title.isprintable():
         raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash")
     return title
+
+
+def _bucket_url(url: str) -> str:
+    if url:
+        bucket_and_prefix(url)
+    return url
 
 
 AETitle = Annotated[
@@ -82,10 +89,20 @@ class Tls(_Section):
 
 
 class Data(_Section):
-    """Where everything is kept. A relative folder counts from the working directory."""
+    """Where everything is kept. A relative folder counts from the working directory.
+
+    files_url: empty, or `s3://bucket/prefix` for the files. Credentials come from the environment only.
+    """
 
     folder: Path = Path("facenorm-data")
     database_url: str = ""
+    files_url: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_bucket_url)] = ""
+    files_endpoint: Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+/?)?$")] = ""
+    files_region: Annotated[str, Field(pattern=r"^[a-z0-9-]*$")] = ""
+    # Of one request, which is tried three times; a photograph must be through by then.
+    files_timeout_seconds: Annotated[float, Field(gt=0, le=100)] = 20.0
+    # Copies of what was read from object storage.
+    cache_megabytes: Annotated[int, Field(ge=1)] = 2000
     # Below this much free space, photographs are refused with 0xA700 until there is room again.
     minimum_free_megabytes: Annotated[int, Field(ge=0)] = 500
 

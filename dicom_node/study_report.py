@@ -50,7 +50,7 @@ from storage.artefacts import (
     object_of_scoring,
 )
 from storage.encounter_scores import encounter_scores
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 from storage.patients import lock_patient
 from storage.scorings import find_scoring, result_of
 from storage.studies import later_covered_studies, newest_files, photographs_of
@@ -157,7 +157,7 @@ class StudyReporter:
     """
 
     sessions: sessionmaker[Session]
-    store: InstanceStore
+    store: FileStore
     destinations: tuple[str, ...]
     clock: Callable[[], datetime]
     options: ReportOptions = field(default_factory=ReportOptions)

@@ -8,6 +8,7 @@ share a database, another one may have done the same meanwhile: who commits firs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,7 +24,8 @@ from dicom_node.scorer_loading import StudyScorer
 from dicom_node.study_report import StudyReporter
 from pipeline.result import FaceImages, Rejection, Score, Scored
 from storage.audit import Event, audit_photograph
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
+from storage.instances import DamagedFileError, StoredFile
 from storage.scorings import add_scoring, find_scoring
 from storage.studies import photographs_of
 from storage.tables import Photograph, Scoring
@@ -43,7 +45,7 @@ class StudySteps:
     """
 
     sessions: sessionmaker[Session]
-    store: InstanceStore
+    store: FileStore
     scorer: StudyScorer
     reporter: StudyReporter
     clock: Callable[[], datetime]
@@ -63,8 +65,12 @@ class StudySteps:
         if scoring is not None:
             self._objects.make(photograph, scoring, None)
             return
-        batch = [photograph, *self._unscored(following, setup, self.scorer.most_at_once - 1)]
-        results = self.scorer.score_files([self.store.absolute(one.path) for one in batch])
+        batch, files = [photograph], [self.store.absolute(photograph.path)]
+        for later in self._unscored(following, setup, self.scorer.most_at_once - 1):
+            with suppress(DamagedFileError):  # its own turn tells
+                files.append(self.store.absolute(later.path))
+                batch.append(later)
+        results = self.scorer.score_files(files)
         # All scores first: objects take longer, and can be made of what was kept.
         kept = [
             (one, *self._keep(one, result))
@@ -100,7 +106,7 @@ class StudySteps:
         """Commit a score, with its pictures kept for what is made of it."""
         created = self.clock()
         images, outcome = (result.images, result.score) if isinstance(result, Scored) else (None, result)
-        pictures = self.store.write(PICTURES, photograph.sop_instance_uid, packed(images)) if images else None
+        pictures = outlast(lambda: self._keep_pictures(photograph, images)) if images else None
         path = pictures.path if pictures else None
         try:
             scoring = outlast(lambda: self._commit(photograph, outcome, created, path))
@@ -109,6 +115,9 @@ class StudySteps:
         self.observe(outcome.seconds)
         _log.info("photograph done", sop_instance_uid=photograph.sop_instance_uid, status=scoring.status)
         return scoring, images
+
+    def _keep_pictures(self, photograph: Photograph, images: FaceImages) -> StoredFile:
+        return self.store.write(PICTURES, photograph.sop_instance_uid, packed(images))
 
     def _commit(
         self, photograph: Photograph, outcome: Score | Rejection, created: datetime, pictures_path: str | None

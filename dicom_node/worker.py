@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from dicom_node.chores import Chores
 from dicom_node.core import Core, NodeError, open_core, why_not_bound
 from dicom_node.data_folder import has_had_a_node
-from dicom_node.housekeeping import process_name
+from dicom_node.housekeeping import INTERVAL_SECONDS, process_name
 from dicom_node.metrics import ChoreCollector, DeviceFaults, StageSeconds
 from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.scoring_side import ScoringSide
@@ -100,7 +100,8 @@ class Worker:
         scoring.start()
         absent = absent_workers(settings, core, queue, clock=self._clock, holder=self.name)
         self._stopping.callback(absent.resign)
-        chores = self._chores = Chores({**scoring.work, **look_after(settings, absent)})
+        upkeep = look_after(settings, absent) | {"files": (INTERVAL_SECONDS, core.store.tidy)}
+        chores = self._chores = Chores({**scoring.work, **upkeep})
         self._registry.register(ChoreCollector(lambda: chores.failures))
         chores.start()
         self._stopping.callback(self._stop_chores, chores)
@@ -113,10 +114,10 @@ class Worker:
                 "workers need PostgreSQL: SQLite cannot be shared; set data.database_url, "
                 "and bring what there is with `facenorm import`"
             )
-        if not has_had_a_node(settings.data.folder):
+        if not settings.data.files_url and not has_had_a_node(settings.data.folder):
             raise NodeError(
                 f"no node has worked on the data folder {settings.data.folder}: a worker needs the node's "
-                "own, shared or mounted; start the node first, or correct data.folder"
+                "own, shared or mounted, or object storage; start the node first, or correct data.folder"
             )
 
     def _start_status(self) -> None:

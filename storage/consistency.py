@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from storage.artefacts import STRUCTURED_REPORT
 from storage.deliveries import DEAD, DELIVERED
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
+from storage.instances import DamagedFileError
 from storage.scorings import SCORED
 from storage.tables import Artefact, Delivery, Photograph, Scoring
 
@@ -45,10 +46,10 @@ class Finding:
     sop_instance_uid: str = ""
 
 
-def inspect_store(session: Session, store: InstanceStore) -> Iterator[Finding]:
+def inspect_store(session: Session, store: FileStore) -> Iterator[Finding]:
     """Yield what is wrong with files: those that no row names, and rows whose file is not as it was.
 
-    Every file is read once. Raises OSError where the folder itself cannot be read.
+    Every file is read once. Raises OSError where the folder or the bucket cannot be read.
     """
     # Pictures are kept for later comparisons; a report can do without them.
     pictures = select(Scoring.pictures_path).where(Scoring.pictures_path.is_not(None))
@@ -93,7 +94,7 @@ def unfinished_deliveries(session: Session) -> int:
     return len(session.scalars(select(Delivery.id).where(Delivery.state.not_in((DELIVERED, DEAD)))).all())
 
 
-def _rows(session: Session, store: InstanceStore) -> Iterator[tuple[Finding | None, str]]:
+def _rows(session: Session, store: FileStore) -> Iterator[tuple[Finding | None, str]]:
     photographs = select(
         literal(PHOTOGRAPH), Photograph.id, Photograph.sop_instance_uid, Photograph.path, Photograph.sha256,
         Photograph.purged_at,
@@ -112,9 +113,11 @@ def _rows(session: Session, store: InstanceStore) -> Iterator[tuple[Finding | No
             yield (Finding(fault, kind, path, key, uid) if fault else None), path
 
 
-def _fault(store: InstanceStore, path: str, digest: str) -> Fault | None:
+def _fault(store: FileStore, path: str, digest: str) -> Fault | None:
     try:
         content = store.read(path)
     except (FileNotFoundError, ValueError):
         return Fault.MISSING_FILE
+    except DamagedFileError:
+        return Fault.DAMAGED_FILE
     return None if hashlib.sha256(content).hexdigest() == digest else Fault.DAMAGED_FILE

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.atomic_file import remove_partial_files, sync_folder, write_atomically
+
 _KIND = re.compile(r"[a-z][a-z_]{0,31}", re.ASCII)
-_PARTIAL_PREFIX = ".partial-"
-# Linux took 13 ms to write a photograph of 6 MB in one piece, and 1.4 in such parts (6.18, ext4).
-_PART_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +21,28 @@ class StoredFile:
     path: str
     sha256: str
     size_bytes: int
+
+
+class DamagedFileError(OSError):
+    """The content of a file is not what its name says: it was changed behind our back."""
+
+
+def file_name(kind: str, sop_instance_uid: str, digest: str) -> str:
+    """Return the relative path of a file whose content has the SHA-256 `digest`.
+
+    Raises:
+        ValueError: `kind` is not a plain lower-case word.
+
+    """
+    if not _KIND.fullmatch(kind):
+        raise ValueError("the kind of a file must be a lower-case word")
+    name = hashlib.sha256(sop_instance_uid.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{kind}/{name[:2]}/{name[:40]}-{digest[:24]}.dcm"
+
+
+def matches_name(path: str, data: bytes) -> bool:
+    """Whether `data` is what the path that `file_name` gave says."""
+    return hashlib.sha256(data).hexdigest()[:24] == path[-28:-4]
 
 
 class InstanceStore:
@@ -44,7 +62,7 @@ class InstanceStore:
         self.folder = folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder.chmod(0o700)
-        self._remove_partial_files()
+        remove_partial_files(self.folder)
 
     def write(self, kind: str, sop_instance_uid: str, data: bytes) -> StoredFile:
         """Store `data` below the subfolder `kind`; once this returns it survives a power failure.
@@ -56,17 +74,14 @@ class InstanceStore:
             ValueError: `kind` is not a plain lower-case word.
 
         """
-        if not _KIND.fullmatch(kind):
-            raise ValueError("the kind of a file must be a lower-case word")
-        name = hashlib.sha256(sop_instance_uid.encode("utf-8", "surrogatepass")).hexdigest()
         digest = hashlib.sha256(data).hexdigest()
-        target = self.folder / kind / name[:2] / f"{name[:40]}-{digest[:24]}.dcm"
+        target = self.folder / file_name(kind, sop_instance_uid, digest)
         self._make_folders(target.parent)
         try:
-            _write_atomically(target, data)
+            write_atomically(target, data)
         except FileNotFoundError:
             # A store that another process opened just now took the file for a leftover before it was locked.
-            _write_atomically(target, data)
+            write_atomically(target, data)
         return StoredFile(str(target.relative_to(self.folder)), digest, len(data))
 
     def read(self, path: str) -> bytes:
@@ -104,7 +119,7 @@ class InstanceStore:
         """
         target = self.absolute(path)
         target.unlink(missing_ok=True)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def kinds(self) -> list[str]:
         """Return the kinds that have a subfolder."""
@@ -121,47 +136,11 @@ class InstanceStore:
         """Return the free space, in bytes, where the folder lies."""
         return shutil.disk_usage(self.folder).free
 
+    def tidy(self) -> None:
+        """Do nothing: there are no local copies of what is local."""
+
     def _make_folders(self, folder: Path) -> None:
         missing = [part for part in (folder, folder.parent) if not part.is_dir()]
         for part in reversed(missing):
             part.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(part.parent)
-
-    def _remove_partial_files(self) -> None:
-        for partial in self.folder.glob(f"*/*/{_PARTIAL_PREFIX}*"):
-            try:
-                with partial.open("rb") as file:
-                    # A living writer, here or in another process, holds the lock.
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    partial.unlink()
-            except (BlockingIOError, FileNotFoundError):
-                continue
-
-
-def _write_atomically(target: Path, data: bytes) -> None:
-    """Write `data` beside `target` (mode 0600), make it durable, rename it, make the name durable.
-
-    Raises FileNotFoundError when the file was cleaned away between its creation and its lock.
-    """
-    descriptor, name = tempfile.mkstemp(prefix=_PARTIAL_PREFIX, dir=target.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            for start in range(0, len(data), _PART_BYTES):
-                file.write(memoryview(data)[start : start + _PART_BYTES])
-            file.flush()
-            os.fsync(file.fileno())
-            partial.rename(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_folder(part.parent)

@@ -10,6 +10,7 @@ import pytest
 import models  # noqa: F401 - sets how OpenMP waits, before torch is imported
 from tests.peers import OrthancPeer, running_orthanc
 from tests.postgresql import PostgresPeer, running_postgresql
+from tests.s3_server import Place, S3Server, running_s3
 
 
 @pytest.fixture
@@ -24,6 +25,26 @@ def postgresql() -> Iterator[PostgresPeer]:
     """A PostgreSQL server for every test of this process; each takes a `database` of its own."""
     with running_postgresql() as peer:
         yield peer
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """moto's S3 server for every test of this process; it takes any credentials."""
+    with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials for object storage in the environment, as the product wants them."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test-secret")
+
+
+@pytest.fixture
+def bucket(s3: S3Server, credentials: None) -> Place:
+    """An empty part of the bucket for one test."""
+    return Place(s3)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -22,10 +22,10 @@ from pynetdicom.dimse_primitives import C_STORE
 from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.orm import Session
 
+from dicom_node.core import open_store
 from dicom_node.receiver import Receiver
 from dicom_node.settings import Settings
 from storage.database import connect, migrate, sessions
-from storage.instances import InstanceStore
 from storage.tables import Base
 from tests.peers import LOOPBACK, run_tool
 
@@ -64,7 +64,7 @@ def receiver_settings(folder: Path, **sections: Any) -> Settings:
 @contextmanager
 def running_receiver(folder: Path, **sections: Any) -> Iterator[RunningReceiver]:
     settings = receiver_settings(folder, **sections)
-    store = InstanceStore(settings.data.folder)
+    store = open_store(settings)
     engine = connect(settings.database_url)
     migrate(engine)
     receiver = Receiver(settings, sessions=sessions(engine), store=store)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from sqlalchemy import select
 
+from dicom_node.core import open_store
 from dicom_node.received_dataset import identify
+from dicom_node.settings import Data, Settings
 from dicom_node.study_report import StudyReporter
 from dicom_node.study_steps import StudySteps
 from reports.options import ReportOptions
 from storage.database import connect, migrate, sessions
-from storage.instances import InstanceStore
 from storage.intake import Outcome, Received, record_photograph
 from storage.shared_commits import SharedCommits
 from storage.studies import quiet_studies
@@ -28,25 +32,30 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 @dataclass
 class SmallArchive:
-    """folder: where everything lies. seed: of the scorer; another seed is another setup."""
+    """folder: where everything lies. seed: of the scorer; another seed is another setup.
+
+    files: further keys of the section `data`, for files that lie elsewhere.
+    """
 
     folder: Path
     seed: int = 0
     options: ReportOptions = field(default_factory=ReportOptions)
     database_url: str = ""
+    files: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.engine = connect(self.database_url or f"sqlite:///{self.folder / 'data' / 'facenorm.sqlite'}")
         migrate(self.engine)
         self.sessions = sessions(self.engine)
-        self.store = InstanceStore(self.folder / "data")
+        self.store = open_store(Settings(data=Data(folder=self.folder / "data", **self.files)))
         self.now = NOW
 
     @property
     def config(self) -> Path:
         """A settings file for the commands."""
         path = self.folder / "facenorm.toml"
-        path.write_text(f'[data]\nfolder = "{self.folder / "data"}"\ndatabase_url = "{self.database_url}"\n')
+        keys = {"folder": str(self.folder / "data"), "database_url": self.database_url, **self.files}
+        path.write_text("\n".join(["[data]", *(f"{key} = {json.dumps(keys[key])}" for key in keys)]))
         return path
 
     @property

@@ -10,9 +10,9 @@ import typer
 
 from dicom_node.backup import BackupError, Contents, restore_backup, write_backup
 from dicom_node.commands.node_database import node_database
+from dicom_node.core import NodeError, open_store
 from dicom_node.settings import Settings, SettingsError, load_settings
 from storage.consistency import inspect_store
-from storage.instances import InstanceStore
 
 _Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")]
 
@@ -33,6 +33,11 @@ def backup(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{archive}: {_told(contents)}")
+    if settings.data.files_url:
+        typer.echo(
+            f"The files are not in it: they stay in {settings.data.files_url}. See to the bucket's own "
+            "versions or copies, made after this."
+        )
 
 
 def restore(
@@ -47,8 +52,12 @@ def restore(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{settings.data.folder}: {_told(contents)}")
-    with node_database(settings) as sessions, sessions() as session:
-        findings = list(inspect_store(session, InstanceStore(settings.data.folder)))
+    try:
+        with node_database(settings) as sessions, sessions() as session:
+            findings = list(inspect_store(session, open_store(settings)))
+    except (NodeError, OSError) as error:
+        typer.echo(f"unpacked, but the files cannot be read: {error}", err=True)
+        raise typer.Exit(1) from None
     if findings:
         typer.echo(f"{len(findings)} files and rows disagree: `facenorm check` names them", err=True)
         raise typer.Exit(1)

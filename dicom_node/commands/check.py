@@ -12,12 +12,12 @@ import typer
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.commands.node_database import node_database
+from dicom_node.core import NodeError, open_store
 from dicom_node.data_folder import FolderInUseError, FolderLock
 from dicom_node.failed_studies import forget_failed_studies
 from dicom_node.repair import Repair
 from dicom_node.settings import Settings, SettingsError, load_settings
 from storage.consistency import Finding, inspect_rows, inspect_store, unfinished_deliveries
-from storage.instances import InstanceStore
 from storage.workers import count_seen_since
 
 
@@ -42,7 +42,15 @@ def check(
     with ExitStack() as held:
         if repair:
             _lock(settings, held)
-        if not _check(settings, repair=repair):
+        try:
+            agrees = _check(settings, repair=repair)
+        except NodeError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(1) from None
+        except OSError as error:
+            typer.echo(f"a file cannot be read or written, nothing more was done: {error.strerror}", err=True)
+            raise typer.Exit(1) from None
+        if not agrees:
             raise typer.Exit(1)
 
 
@@ -67,7 +75,7 @@ def _check(settings: Settings, *, repair: bool) -> bool:
     with node_database(settings) as sessions:
         if repair:
             _refuse_workers(settings, sessions)
-        store = InstanceStore(settings.data.folder)
+        store = open_store(settings)
         with sessions() as session:
             findings = [*inspect_store(session, store), *inspect_rows(session)]
             waiting = unfinished_deliveries(session)

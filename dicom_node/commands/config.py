@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from dicom_node.core import bucket_trouble
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.tls import TlsError, calling_context, listening_context
 
@@ -34,7 +35,7 @@ def check(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    troubles = [*_certificates(settings), *_folder(settings)]
+    troubles = [*_certificates(settings), *_folder(settings), *_files(settings)]
     for trouble in troubles:
         typer.echo(trouble, err=True)
     if troubles:
@@ -61,6 +62,11 @@ def _folder(settings: Settings) -> list[str]:
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return []
     return [f"data.folder: {existing} cannot be written by this user; correct it"]
+
+
+def _files(settings: Settings) -> list[str]:
+    trouble = bucket_trouble(settings)
+    return [trouble] if trouble else []
 
 
 def _notes(settings: Settings) -> list[str]:

@@ -50,7 +50,7 @@ def import_node(
         lock.release()
     for table, number in copied.items():
         typer.echo(f"{number:>9} {table}")
-    _tell_of_files(folder, settings.data.folder)
+    _tell_of_files(folder, settings.data.folder, settings.data.files_url)
 
 
 def _copy(source_url: str, settings: Settings) -> dict[str, int]:
@@ -74,7 +74,14 @@ def _opened(url: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def _tell_of_files(folder: Path, data: Path) -> None:
+def _tell_of_files(folder: Path, data: Path, files_url: str) -> None:
+    if files_url:
+        typer.echo(
+            f"The files were not touched. Before the node starts, copy every .dcm file below "
+            f"{folder.absolute()} to {files_url}, under the same names; "
+            f"then `facenorm check` holds the one against the other."
+        )
+        return
     if folder.resolve() == data.resolve():
         typer.echo("The files stay where they are. facenorm.sqlite and dbos.sqlite are not used any more.")
         return

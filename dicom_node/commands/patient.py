@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +11,11 @@ import typer
 
 from dicom_node.commands.node_database import node_database
 from dicom_node.commands.patient_lookup import operator, patient_or_exit
+from dicom_node.core import NodeError, open_store
 from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.stored_queue import forget_studies
-from storage.instances import InstanceStore
+from storage.file_store import FileStore
 from storage.patients import erase_rows, holdings
 from storage.patients import merge as merge_patients
 
@@ -61,6 +63,11 @@ def erase(
         typer.echo(f"{len(held.studies)} studies, {held.photographs} photographs, {held.objects} results.")
         if not yes and not typer.confirm("Erase them for good?"):
             raise typer.Exit(1)
+        try:
+            store = open_store(settings)
+        except NodeError as error:
+            typer.echo(f"nothing was erased: {error}", err=True)
+            raise typer.Exit(1) from None
         if queue := existing_queue(settings):
             forget_studies(queue, held.studies)
         with sessions.begin() as session:
@@ -68,10 +75,17 @@ def erase(
             held = holdings(session, found)
             erase_rows(session, found, held, at=datetime.now(UTC), actor=operator())
             # Before the rows are gone for good: killed here, the command can be run again.
-            store = InstanceStore(settings.data.folder)
-            for path in held.paths:
-                store.delete(path)
+            _delete(store, held.paths)
     typer.echo("Erased. The audit holds that it was done; backups and the PACS are yours to clear.")
+
+
+def _delete(store: FileStore, paths: Iterable[str]) -> None:
+    try:
+        for path in paths:
+            store.delete(path)
+    except OSError as error:
+        typer.echo(f"a file cannot be removed ({error.strerror}): run the command again", err=True)
+        raise typer.Exit(1) from None
 
 
 def _settings(config: Path | None) -> Settings:

@@ -20,6 +20,8 @@ class Relay:
         self._limit: int | None = None
         self._sent = 0
         self.muted = False
+        # What clients sent.
+        self.heard = bytearray()
         self._sockets: list[socket.socket] = []
 
     def mute_after(self, count: int) -> None:
@@ -56,6 +58,7 @@ class Relay:
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         while data := _received(client):
             self._sent += len(data)
+            self.heard += data
             if self._limit is not None and self._sent >= self._limit:
                 self.muted = True
             server.sendall(data)

@@ -74,8 +74,9 @@ class NodeUnderTest:
     storage_commitment: bool = False
     # Weights of a generator; without them the small scorer scores.
     generator: Path | None = None
-    # Further settings: lines of [delivery] and [scoring], and whole tables at the end of the file.
+    # Further settings: lines of [delivery], [data] and [scoring], and whole tables at the end of the file.
     delivery: str = ""
+    files: str = ""
     database_url: str = ""
     # Whether it scores itself; otherwise workers do.
     scores: bool = True
@@ -96,6 +97,7 @@ class NodeUnderTest:
             folder = "{self.data}"
             minimum_free_megabytes = 0
             database_url = "{self.database_url}"
+            {self.files}
             [trigger]
             quiet_seconds = {self.quiet_seconds}
             [delivery]

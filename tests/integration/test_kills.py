@@ -26,6 +26,7 @@ from tests.faces import generated_face
 from tests.figures import note
 from tests.integration.running_node import STUDY, NodeUnderTest, kill, running, wait_until, write_photograph
 from tests.peers import LOOPBACK, Modality, OrthancPeer, free_port, running_orthanc
+from tests.s3_server import Place
 from tests.small_scorer import executions
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.safetensors"
@@ -158,7 +159,13 @@ def _predecessors(report: Dataset) -> set[str]:
 
 
 def _torment(
-    tmp_path: Path, *, kills: int, photographs: int, seed: int, generator: Path | None = None
+    tmp_path: Path,
+    *,
+    kills: int,
+    photographs: int,
+    seed: int,
+    generator: Path | None = None,
+    files: str = "",
 ) -> None:
     random = Random(seed)
     (tmp_path / "node").mkdir()
@@ -168,6 +175,7 @@ def _torment(
         storage_commitment=True,
         delivery="commitment_timeout_seconds = 5",
         generator=generator,
+        files=files,
     )
     paths = [
         write_photograph(
@@ -256,6 +264,14 @@ def _face(seed: int) -> NDArray[np.uint8]:
 
 def test_a_few_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     _torment(tmp_path, kills=3, photographs=8, seed=7)
+
+
+def test_a_few_kills_with_the_files_in_a_bucket_lose_and_double_nothing(
+    tmp_path: Path, bucket: Place
+) -> None:
+    _torment(tmp_path, kills=2, photographs=3, seed=11, files=bucket.lines)
+    assert len(bucket.paths("photograph/")) == 3
+    assert not (tmp_path / "node" / "data" / "photograph").exists()
 
 
 @pytest.mark.torture

@@ -1,4 +1,4 @@
-"""Only a PostgreSQL that is away is waited for, and not for ever."""
+"""Only a PostgreSQL or a bucket that is away is waited for, and not for ever."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from dicom_node.outage import outlast
+from storage.file_store import UnreachableError
 
 AWAY = OperationalError("COMMIT", None, psycopg.errors.AdminShutdown())
+BUCKET_AWAY = UnreachableError(5, "object storage failed (GenericError)")
 
 
-def test_what_was_done_is_returned_when_the_database_is_back() -> None:
-    answers: list[Exception | str] = [AWAY, AWAY, "done"]
+@pytest.mark.parametrize("away", [AWAY, BUCKET_AWAY])
+def test_what_was_done_is_returned_when_the_place_is_back(away: Exception) -> None:
+    answers: list[Exception | str] = [away, away, "done"]
     waited: list[float] = []
 
     def transaction() -> str:
@@ -42,6 +45,8 @@ def test_it_is_not_waited_for_ever() -> None:
         IntegrityError("INSERT", None, psycopg.errors.UniqueViolation()),
         OperationalError("BEGIN", None, OSError("of SQLite")),
         ValueError(),
+        OSError(28, "No space left on device"),
+        FileNotFoundError(),
     ],
 )
 def test_what_will_not_go_away_is_raised_at_once(error: Exception) -> None:
