@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from bench.filled_archive import DESTINATION, SENDER, Shape, fill, kept_from, patient_id
 from bench.given_score import PROVENANCE
 from dicom_node.housekeeping import LEASE, LEASE_SECONDS
+from dicom_node.metrics import NodeCollector
 from dicom_node.shared_queue import SharedQueue
 from dicom_node.shared_trigger import SharedTrigger
 from dicom_node.stored_queue import FAILED, UNFINISHED, prepare_queue, queue_client
@@ -41,6 +42,7 @@ from storage.workers import Scores, beat
 
 LISTING = "unfinished and failed, in the queue"
 PICK_UP = "from the queue to a worker"
+NUMBERS = "numbers for /metrics"
 _RETENTION, _PRIORS = "retention, nothing due", "patients whose priors are to be asked for"
 INDEXED = (_RETENTION, _PRIORS)
 """What needs the indexes below."""
@@ -68,6 +70,8 @@ class Archive:
         prepare_queue(self.url)
         self.shared, self.client = SharedQueue(self.url), queue_client(self.url)
         self.commits = SharedCommits(self.sessions)
+        # Its own listing of the queue is measured beside it.
+        self.collector = NodeCollector(sessions=self.sessions, workflows=dict, chore_failures=dict)
         self.queue = StudyQueue(
             system_database=self.url,
             setup_digest=PROVENANCE.digest(),
@@ -168,11 +172,6 @@ class Archive:
             give_up_unknown(session, known=[DESTINATION])
             forget_unreportable(session, reachable=[SENDER], before=now - timedelta(days=1))
 
-        def numbers(session: Session) -> None:
-            session.query(Photograph).count()
-            count_scorings(session)
-            count_deliveries(session)
-
         reading = self.reading
         return {
             "history of one patient": reading(lambda s: patient_history(s, patient)),
@@ -191,9 +190,16 @@ class Archive:
             ),
             _PRIORS: reading(patients_to_ask),
             "recent studies of the status page": reading(lambda s: recent_studies(s, limit=25)),
-            "numbers for /metrics": reading(numbers),
+            NUMBERS: lambda: list(self.collector.collect()),
             PICK_UP: self.pick_up,
         }
+
+    def every_number_counted(self) -> None:
+        """Count every row for /metrics, as the node did before large archives."""
+        with self.sessions() as session:
+            session.query(Photograph).count()
+            count_scorings(session)
+            count_deliveries(session)
 
     def all_states_at_once(self) -> None:
         """List what is unfinished or failed in one statement, as the node did before large archives."""

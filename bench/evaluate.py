@@ -17,11 +17,13 @@ import torch
 from rich.console import Console
 from rich.table import Table as Shown
 
+from bench.generated_groups import guessed_groups
 from bench.validation_plot import draw_validation
 from bench.validation_rows import read_rows
 from bench.validation_tables import (
     Table,
     feature_table,
+    generated_group_table,
     group_table,
     kind_table,
     left_out_table,
@@ -41,6 +43,7 @@ def main() -> None:
     )
     arguments.add_argument("--rows", type=Path, default=Path("out/validation"))
     arguments.add_argument("--photos", type=Path, help="its info.csv says who belongs to which group")
+    arguments.add_argument("--seed", type=int, default=77, help="of the generated faces, as when measured")
     arguments.add_argument("--regressor", type=Path, help="instead of the one that ships")
     arguments.add_argument("--document", type=Path, help="replace the tables between its marks")
     arguments.add_argument("--record", type=Path, help="write the tables as JSON, too")
@@ -57,6 +60,14 @@ def main() -> None:
         "Pairs, regions, intervals": outcome_table(rows, regressor),
         "Groups of undeformed people": group_table(rows, regressor, groups_in(options.photos)),
     }
+    of_person = groups_in(options.photos).get("gender")
+    if of_person:
+        kept = options.rows / "generated_embeddings.npz"
+        guessed = guessed_groups(rows, generator, options.photos, of_person, options.seed, kept)
+        sure = f"right for {100 * guessed.right:.0f} % of people"
+        tables[f"Generated faces, by the gender that they look like ({sure})"] = generated_group_table(
+            rows, regressor, guessed.group
+        )
     for title, table in tables.items():
         shown = Shown(*table[0], title=title)
         for row in table[1:]:

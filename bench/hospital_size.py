@@ -1,6 +1,6 @@
 """What a hospital of a given size needs: the calculation of docs/scaling.md, for your own numbers.
 
-python -m bench.hospital_size --photographs 200 --seconds 17 [--gap 0.3] [--hours 8] [--peak 3]
+python -m bench.hospital_size --photographs 200 --seconds 17 [--gap 0.35] [--hours 8] [--peak 3]
                               [--busy 0.7] [--days 250] [--megabytes 54] [--kilobytes 4.2]
 """
 
@@ -25,7 +25,7 @@ class Hospital:
 
     photographs: float
     seconds: float
-    gap: float = 0.3
+    gap: float = 0.35
     hours: float = 8.0
     peak: float = 3.0
     busy: float = 0.7

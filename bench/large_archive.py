@@ -24,7 +24,7 @@ from typing import Any
 import structlog
 from sqlalchemy import text
 
-from bench.archive_work import INDEXED, LISTING, PICK_UP, Archive
+from bench.archive_work import INDEXED, LISTING, NUMBERS, PICK_UP, Archive
 from bench.durable_postgresql import durable_postgresql
 from bench.filled_archive import Shape
 from bench.query_plans import Plan, plans_of
@@ -58,6 +58,7 @@ def measure(
             _log.info("measured", photographs=size, milliseconds=figures, pages=pages)
         archive.set_new_indexes(there=False)
         before = {name: _as_before(archive, archive.work()[name], times) for name in INDEXED}
+        before[NUMBERS] = _as_before(archive, archive.every_number_counted, times)
         before[LISTING] = _as_before(archive, archive.all_states_at_once, times)
         archive.set_new_indexes(there=True)
         with archive.sessions() as session:

@@ -168,6 +168,21 @@ def group_table(rows: Sequence[Row], regressor: Regressor, groups: Mapping[str, 
     return table
 
 
+def generated_group_table(rows: Sequence[Row], regressor: Regressor, group: Mapping[str, str]) -> Table:
+    """Give the scores of undeformed generated faces by group, and the gap. group: face -> group."""
+    scores = {
+        row.person: regressor.predict(row.features)
+        for row in rows
+        if row.split == GENERATED and not row.kind and row.person in group
+    }
+    found = by_group(scores, group)
+    table = [["group", "generated faces", "mean score", "standard deviation"]]
+    table.append(_group("everybody", list(scores.values())))
+    table += [_group(name, of_group) for name, of_group in found.items()]
+    table.append(["gap", "", gap_between(list(found.values())), ""])
+    return table
+
+
 def undeformed_scores(rows: Sequence[Row], regressor: Regressor) -> dict[str, float]:
     """Return the score of every person's neutral photograph without an anomaly, by person."""
     return {

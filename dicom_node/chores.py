@@ -30,6 +30,7 @@ class Chores:
         # Skipped turns of a long chore are normal, and APScheduler would warn about each.
         logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._failures: Counter[tuple[str, str]] = Counter()
+        self._failing: set[str] = set()
         self._at_rest = threading.Condition()
         self._running = 0
         self._scheduler = BackgroundScheduler(
@@ -59,15 +60,24 @@ class Chores:
         with self._at_rest:
             return dict(self._failures)
 
+    @property
+    def failing(self) -> frozenset[str]:
+        """The chores whose last turn failed."""
+        with self._at_rest:
+            return frozenset(self._failing)
+
     def _run(self, name: str, function: Callable[[], object]) -> None:
         with self._at_rest:
             self._running += 1
         try:
             function()
+            with self._at_rest:
+                self._failing.discard(name)
         except Exception as error:  # the next turn must come whatever happened in this one
             kind = type(error).__name__
             with self._at_rest:
                 self._failures[name, kind] += 1
+                self._failing.add(name)
             _log.error("chore failed", chore=name, error=kind, where=innermost(error.__traceback__))
         finally:
             with self._at_rest:

@@ -1,23 +1,25 @@
 """What the node counts, for Prometheus.
 
-Numbers of things are read from the database at every scrape: they are exact, and survive a restart.
+Numbers of things are read from the database at every scrape, of what grows for ever only the newest rows:
+they are exact but for what was erased within the hour, and survive a restart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from pipeline.computation import DeviceFault, FaultAnswer
-from storage.deliveries import count_deliveries, count_failing
-from storage.scorings import count_scorings
-from storage.tables import Photograph
+from storage.deliveries import DELIVERED, count_failing, count_undelivered
+from storage.scorings import REJECTED, SCORED
+from storage.tables import Delivery, Photograph, Scoring
+from storage.tally import Tally
 from storage.workers import count_workers
 
 _STAGE_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -94,8 +96,12 @@ class NodeCollector(Collector):
         workflows: Callable[[], Mapping[str, int]],
         chore_failures: Callable[[], Mapping[tuple[str, str], int]],
         free_bytes: Callable[[], int] = lambda: 0,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         """Take what the numbers are read from: workflows by state, failures by chore and error class."""
+        self._photographs = Tally(Photograph.id, clock=clock)
+        self._scorings = Tally(Scoring.id, Scoring.status, clock=clock)
+        self._deliveries = Tally(Delivery.id, clock=clock)
         self._free_bytes = free_bytes
         self._sessions = sessions
         self._workflows = workflows
@@ -108,8 +114,12 @@ class NodeCollector(Collector):
     def collect(self) -> Iterable[Metric]:
         """Read and yield every number."""
         with self._sessions() as session:
-            photographs = session.scalar(select(func.count()).select_from(Photograph)) or 0
-            scorings, deliveries = count_scorings(session), count_deliveries(session)
+            photographs = self._photographs.count(session)[""]
+            scorings = {SCORED: 0, REJECTED: 0} | self._scorings.count(session)
+            deliveries = count_undelivered(session)
+            # Counted second: what is added meanwhile is not taken for delivered.
+            done = self._deliveries.count(session)[""] - sum(deliveries.values())
+            deliveries[DELIVERED] = max(0, done)
             failing, workers = count_failing(session), count_workers(session)
         received = CounterMetricFamily("facenorm_photographs_received", "Photographs stored")
         received.add_metric([], photographs)

@@ -32,6 +32,7 @@ from storage.database import is_postgresql
 _log = structlog.get_logger(__name__)
 
 _STOP_SECONDS = 5
+_FILES = "files"  # the chore that asks for them
 
 
 class Node:
@@ -185,6 +186,7 @@ class Node:
             "database": self._database_trouble,
             "disk": self._disk_trouble,
             "scorer": self._scorer_trouble,
+            "files": self._files_trouble,
         }
         try:
             app = build_app(
@@ -281,7 +283,7 @@ class Node:
         return {
             "housekeeping": (INTERVAL_SECONDS, housekeeping.turn),
             # Not elected: every process sees to its own copies.
-            "files": (INTERVAL_SECONDS, core.store.tidy),
+            _FILES: (INTERVAL_SECONDS, core.store.tidy),
         }
 
     def _status_page(
@@ -309,6 +311,11 @@ class Node:
             return "not open"
         full = self._core.store.free_bytes() < self._minimum_free_bytes
         return "less free space than data.minimum_free_megabytes: photographs are refused" if full else None
+
+    def _files_trouble(self) -> str | None:
+        if self._chores and _FILES in self._chores.failing:
+            return "object storage did not answer when it was asked last: photographs are refused"
+        return None
 
     def _scorer_trouble(self) -> str | None:
         # The chores are what is started last.

@@ -128,6 +128,16 @@ def count_deliveries(session: Session) -> dict[str, int]:
     return {DUE: 0, UNCOMMITTED: 0, DELIVERED: 0, DEAD: 0} | counted
 
 
+def count_undelivered(session: Session) -> dict[str, int]:
+    """Return state -> number of deliveries that are not delivered, each of these states present.
+
+    Unlike `count_deliveries` it does not look at what has been delivered.
+    """
+    states = (DUE, UNCOMMITTED, DEAD)
+    query = select(Delivery.state, func.count()).where(Delivery.state.in_(states)).group_by(Delivery.state)
+    return dict.fromkeys(states, 0) | {row[0]: row[1] for row in session.execute(query)}
+
+
 def count_failing(session: Session) -> dict[tuple[str, str], int]:
     """Return (destination, class of the last failure) -> number of deliveries that are not done."""
     query = (

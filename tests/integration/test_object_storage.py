@@ -5,21 +5,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import stat
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
 from dicom_node.core import NodeError, open_store
-from dicom_node.settings import Data, Settings
+from dicom_node.node import Node
+from dicom_node.settings import Data, Settings, Status
+from dicom_node.settings import Node as NodeSettings
 from storage.file_store import FileStore
 from storage.instances import DamagedFileError, InstanceStore
 from storage.tables import Photograph
 from tests.integration.relay import Relay
+from tests.integration.running_node import wait_until
 from tests.peers import LOOPBACK, free_port
 from tests.receiving import photograph, running_receiver, send
 from tests.s3_server import Place, running_s3
+from tests.small_scorer import SmallScorer
 
 
 def _settings(folder: Path, place: Place) -> Settings:
@@ -184,3 +190,25 @@ def test_a_photograph_is_refused_while_the_server_is_down_and_taken_later(
 def _become(monkeypatch: pytest.MonkeyPatch, credentials: dict[str, str]) -> None:
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
+
+
+def test_health_tells_of_a_bucket_that_is_away(
+    tmp_path: Path, credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dicom_node.node.INTERVAL_SECONDS", 0.5)
+    with running_s3() as server:
+        data = Data(folder=tmp_path, **{**Place(server).data, "files_timeout_seconds": 0.5})
+        settings = Settings(node=NodeSettings(port=0), data=data, status=Status(port=0))
+        node = Node(settings, scorer_factory=partial(SmallScorer, tmp_path / "log"))
+        node.start()
+        try:
+            url = f"http://{LOOPBACK}:{node.status_port}/health"
+            assert httpx.get(url, timeout=5, trust_env=False).status_code == 200
+            server.stop()
+            wait_until(lambda: httpx.get(url, timeout=5, trust_env=False).status_code == 503, 30, "503")
+            reasons = httpx.get(url, timeout=5, trust_env=False).json()["reasons"]
+            assert reasons.keys() == {"files"}
+            server.start()
+            wait_until(lambda: httpx.get(url, timeout=5, trust_env=False).status_code == 200, 30, "200")
+        finally:
+            node.stop()

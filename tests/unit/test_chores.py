@@ -20,6 +20,24 @@ def test_a_chore_that_raises_is_counted_and_runs_again() -> None:
     assert chores.stop(seconds=5)
     assert chores.failures == {("sweep", "OSError"): chores.failures["sweep", "OSError"]}
     assert chores.failures["sweep", "OSError"] >= 3
+    assert chores.failing == {"sweep"}
+
+
+def test_a_chore_that_goes_well_again_is_failing_no_more() -> None:
+    turns, went_well = threading.Semaphore(0), threading.Event()
+
+    def fail_once() -> None:
+        turns.release()
+        if not went_well.is_set():
+            went_well.set()
+            raise OSError("the disk is away")
+
+    chores = Chores({"sweep": (0.05, fail_once)})
+    chores.start()
+    for _ in range(3):
+        assert turns.acquire(timeout=10)
+    assert chores.stop(seconds=5)
+    assert chores.failing == frozenset()
 
 
 def test_a_long_chore_never_overlaps_with_itself_and_holds_up_no_other() -> None:
