@@ -37,19 +37,28 @@ def _node(tmp_path: Path, postgresql: PostgresPeer) -> NodeUnderTest:
     )
 
 
-def test_a_worker_scores_what_the_node_receives_and_sends(tmp_path: Path, postgresql: PostgresPeer) -> None:
+def test_a_worker_scores_what_the_node_receives_and_what_waits_together(
+    tmp_path: Path, postgresql: PostgresPeer
+) -> None:
     node = _node(tmp_path, postgresql)
-    photograph = write_photograph(node.folder, "1.2.826.0.1.3680043.9.1.7")
+    # Two in one study, and one in each of three others.
+    studies = [f"{STUDY}.{max(0, n - 1)}" for n in range(5)]
+    photographs = [write_photograph(node.folder, f"{STUDY}.9.{n}", study=s) for n, s in enumerate(studies)]
+    uids = {path.stem for path in photographs}
     with running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc, running(node):
-        node.send(photograph)
-        with working(node) as workers:
-            wait_until(lambda: len(orthanc.instance_ids()) == 2, 60, "image and report")
+        node.send(*photographs)
+        with working(node, seconds=1.0, at_once=4) as workers:
+            wait_until(lambda: len(orthanc.instance_ids()) == 5 + 4, 60, "images and reports")
             assert 'facenorm_workers{state="alive"} 1.0' in node.metrics()
             assert workers[0].end() == 0
         assert 'facenorm_workers{state="alive"} 0.0' in node.metrics()
-        (image,) = (item for item in orthanc.datasets() if item.SOPClassUID == SecondaryCaptureImageStorage)
-        assert image.SourceImageSequence[0].ReferencedSOPInstanceUID == photograph.stem
+        images = [item for item in orthanc.datasets() if item.SOPClassUID == SecondaryCaptureImageStorage]
+        assert {image.SourceImageSequence[0].ReferencedSOPInstanceUID for image in images} == uids
         assert "Studies in the queue: 0" in node.facenorm("jobs").stdout
+    batches = [int(number) for number in executions(node.scorer_log, "batch")]
+    assert sum(batches) == 5, "no photograph was scored twice"
+    assert max(batches) > 2, batches
+    assert Counter(executions(node.scorer_log, "begin")) == dict.fromkeys(uids, 1)
 
 
 def test_a_worker_that_comes_back_late_records_and_delivers_nothing_again(
@@ -115,27 +124,7 @@ def _workers(node: NodeUnderTest) -> tuple[int, int]:
     return int(alive), int(gone)
 
 
-def test_photographs_of_a_study_and_of_others_that_wait_are_scored_together(
-    tmp_path: Path, postgresql: PostgresPeer
-) -> None:
-    node = _node(tmp_path, postgresql)
-    # Two in one study, and one in each of three others.
-    studies = [f"{STUDY}.{max(0, n - 1)}" for n in range(5)]
-    photographs = [write_photograph(node.folder, f"{STUDY}.9.{n}", study=s) for n, s in enumerate(studies)]
-    with (
-        running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc,
-        running(node),
-        working(node, seconds=1.0, at_once=4),
-    ):
-        node.send(*photographs)
-        wait_until(lambda: len(orthanc.instance_ids()) == 5 + 4, 60, "images and reports")
-    batches = [int(number) for number in executions(node.scorer_log, "batch")]
-    assert sum(batches) == 5, "no photograph was scored twice"
-    assert max(batches) > 2, batches
-    assert Counter(executions(node.scorer_log, "begin")) == dict.fromkeys((p.stem for p in photographs), 1)
-
-
-def test_work_of_a_worker_whose_gpu_is_lost_is_handed_back_and_done_by_another(
+def test_what_a_lost_gpu_was_to_do_is_handed_back_or_done_on_the_cpu(
     tmp_path: Path, postgresql: PostgresPeer
 ) -> None:
     node = _node(tmp_path, postgresql)
@@ -144,32 +133,19 @@ def test_work_of_a_worker_whose_gpu_is_lost_is_handed_back_and_done_by_another(
     with (
         running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc,
         running(node),
-        working(node, fault="lost") as lost,
     ):
         node.send(photograph)
-        assert lost[0].process.wait(timeout=60) == 1
-        wait_until(lambda: _workers(node) == (0, 0), 20, "it to have taken leave")
-        assert "Studies in the queue: 1" in node.facenorm("jobs").stdout
-        with working(node):
+        with working(node, fault="lost") as lost:
+            assert lost[0].process.wait(timeout=60) == 1
+            wait_until(lambda: _workers(node) == (0, 0), 20, "it to have taken leave")
+            assert "Studies in the queue: 1" in node.facenorm("jobs").stdout
+        assert re.search(r"device fault +outcome=handed_back reason=lost", node.output)
+        assert "the GPU failed" in node.output
+        node.scoring = 'on_device_fault = "cpu"'
+        with working(node, fault="lost") as workers:
             wait_until(lambda: len(orthanc.instance_ids()) == 2, 60, "image and report")
-    assert "the GPU failed" in node.output
-    assert re.search(r"device fault +outcome=handed_back reason=lost", node.output)
+            assert 'facenorm_device_faults_total{fault="lost",then="cpu"} 1.0' in workers[0].metrics()
     assert executions(node.scorer_log, "end") == [photograph.stem]
-
-
-def test_where_the_gpu_is_lost_the_cpu_scores_and_score_and_metrics_say_so(
-    tmp_path: Path, postgresql: PostgresPeer
-) -> None:
-    node = _node(tmp_path, postgresql)
-    photograph = write_photograph(node.folder, f"{STUDY}.7")
-    with (
-        running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc,
-        running(node),
-        working(node, fault="lost") as workers,
-    ):
-        node.send(photograph)
-        wait_until(lambda: len(orthanc.instance_ids()) == 2, 60, "image and report")
-        assert 'facenorm_device_faults_total{fault="lost",then="cpu"} 1.0' in workers[0].metrics()
     (entry,) = json.loads(node.facenorm("history", PATIENT_ID, "--json").stdout)
     assert (entry["device"], entry["batch"], entry["device_fault"]) == ("cpu", 1, "lost")
 
