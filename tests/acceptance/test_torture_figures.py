@@ -29,6 +29,10 @@ def test_the_kills_are_told_as_they_were_counted() -> None:
     assert tiny["results_removed_by_check"] == tiny["photographs_recorded_by_check"] == 0
 
 
+def test_the_kills_of_workers_are_told_as_they_were_counted() -> None:
+    assert set(FIGURES["worker kills"].values()) - {FIGURES["worker kills"]["seed"]} <= TOLD["worker kills"]
+
+
 def test_the_hostile_input_is_told_as_it_was_counted() -> None:
     found = FIGURES["fuzzing"]
     assert sum(found["endings"].values()) == found["cases"]
