@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.shared_queue import SharedQueue, UnderWay
+from dicom_node.hand_back import STARTS, hand_back_or_give_up
+from dicom_node.shared_queue import SharedQueue
 from storage.leases import give_up_lease, hold_lease
 from storage.workers import (
     beats_of_living,
     forget_workers,
     give_up_workers,
     living_scores,
-    note_hand_back,
 )
 
 _log = structlog.get_logger(__name__)
@@ -52,12 +52,11 @@ class AbsentWorkers:
         holder: str,
         turn_seconds: float,
         gone_seconds: float,
-        starts: int = 10,
+        starts: int = STARTS,
     ) -> None:
         """Take who it is (`holder`), how often it looks, and how long a worker may be silent.
 
-        starts: how often a workflow is taken up again whose worker went in the midst of it; a photograph
-        that ends every worker must not do so for ever. Then its study has failed, until `facenorm retry`.
+        starts: see `dicom_node.hand_back`.
         """
         self._sessions = sessions
         self._queue = queue
@@ -116,17 +115,7 @@ class AbsentWorkers:
         living = self._living()
         left = [taken for taken in under_way if taken.executor_id not in living]
         for taken in left:
-            self._hand_back_one(taken, now)
-
-    def _hand_back_one(self, taken: UnderWay, now: datetime) -> None:
-        with self._sessions.begin() as session:
-            times = note_hand_back(session, taken.workflow_id, now=now)
-        if times >= self._starts:
-            self._queue.give_up(taken)
-            _log.error("a study ended too many workers", workflow_id=taken.workflow_id, count=times)
-            return
-        self._queue.hand_back(taken)
-        _log.info("handed back from a worker that has gone", workflow_id=taken.workflow_id, count=times)
+            hand_back_or_give_up(self._sessions, self._queue, taken, now=now, starts=self._starts)
 
     def _drop_other_versions(self) -> None:
         with self._sessions() as session:

@@ -27,6 +27,8 @@ LEASE_SECONDS = 150.0
 LEASE = "housekeeping"
 # A turn ends soon, and goes on in the next.
 _BATCH = 500
+# Deleting from a bucket takes some 50 ms a file, and photographs are recorded in between.
+_AT_ONCE = 20
 _REPORTABLE = timedelta(days=1)
 
 
@@ -69,27 +71,23 @@ class Housekeeping:
             _log.warning("disk fills up", count=self.store.free_bytes() // 1_000_000)
 
     def _purge(self) -> None:
-        retention, now = self.retention(), self.clock()
-        with self.sessions.begin() as session:
-            photographs = results = 0
-            if retention.instances_days:
-                photographs = purge_photographs(
-                    session,
-                    self.store.delete,
-                    before=now - timedelta(days=retention.instances_days),
-                    now=now,
-                    limit=_BATCH,
-                )
-            if retention.results_days:
-                results = purge_results(
-                    session,
-                    self.store.delete,
-                    before=now - timedelta(days=retention.results_days),
-                    now=now,
-                    limit=_BATCH,
-                )
+        retention = self.retention()
+        photographs = self._purge_some(purge_photographs, retention.instances_days)
+        results = self._purge_some(purge_results, retention.results_days)
         if photographs or results:
             _log.info("files purged", photographs=photographs, artefacts=results)
+
+    def _purge_some(self, purge: Callable[..., int], days: int) -> int:
+        """Delete up to `_BATCH` that are older, a few in each transaction, which others wait for."""
+        purged, now = 0, self.clock()
+        while days and purged < _BATCH:
+            with self.sessions.begin() as session:
+                before = now - timedelta(days=days)
+                found = purge(session, self.store.delete, before=before, now=now, limit=_AT_ONCE)
+            purged += found
+            if found < _AT_ONCE:
+                break
+        return purged
 
     def _sweep(self) -> None:
         """Give up what would wait for ever, so that it is seen."""

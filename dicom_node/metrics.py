@@ -116,10 +116,10 @@ class NodeCollector(Collector):
         with self._sessions() as session:
             photographs = self._photographs.count(session)[""]
             scorings = {SCORED: 0, REJECTED: 0} | self._scorings.count(session)
+            # Counted first: what is added meanwhile is not taken for delivered.
+            added = self._deliveries.count(session)[""]
             deliveries = count_undelivered(session)
-            # Counted second: what is added meanwhile is not taken for delivered.
-            done = self._deliveries.count(session)[""] - sum(deliveries.values())
-            deliveries[DELIVERED] = max(0, done)
+            deliveries[DELIVERED] = max(0, added - sum(deliveries.values()))
             failing, workers = count_failing(session), count_workers(session)
         received = CounterMetricFamily("facenorm_photographs_received", "Photographs stored")
         received.add_metric([], photographs)

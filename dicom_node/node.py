@@ -15,6 +15,7 @@ from dicom_node.calling_side import CallingSide
 from dicom_node.chores import Chore, Chores
 from dicom_node.core import Core, NodeError, open_core, why_not_bound
 from dicom_node.data_folder import FolderInUseError, FolderLock
+from dicom_node.files_chore import files_trouble, files_work
 from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping, process_name
 from dicom_node.metrics import DeviceFaults, NodeCollector, StageSeconds
 from dicom_node.receiver import Receiver
@@ -32,7 +33,6 @@ from storage.database import is_postgresql
 _log = structlog.get_logger(__name__)
 
 _STOP_SECONDS = 5
-_FILES = "files"  # the chore that asks for them
 
 
 class Node:
@@ -186,7 +186,7 @@ class Node:
             "database": self._database_trouble,
             "disk": self._disk_trouble,
             "scorer": self._scorer_trouble,
-            "files": self._files_trouble,
+            "files": lambda: files_trouble(self._chores),
         }
         try:
             app = build_app(
@@ -280,11 +280,7 @@ class Node:
             minimum_free_bytes=self._minimum_free_bytes,
         )
         self._stopping.callback(housekeeping.resign)
-        return {
-            "housekeeping": (INTERVAL_SECONDS, housekeeping.turn),
-            # Not elected: every process sees to its own copies.
-            _FILES: (INTERVAL_SECONDS, core.store.tidy),
-        }
+        return {"housekeeping": (INTERVAL_SECONDS, housekeeping.turn), **files_work(core)}
 
     def _status_page(
         self, core: Core, depth: Callable[[], Mapping[str, int]], scoring: ScoringSide | None
@@ -311,11 +307,6 @@ class Node:
             return "not open"
         full = self._core.store.free_bytes() < self._minimum_free_bytes
         return "less free space than data.minimum_free_megabytes: photographs are refused" if full else None
-
-    def _files_trouble(self) -> str | None:
-        if self._chores and _FILES in self._chores.failing:
-            return "object storage did not answer when it was asked last: photographs are refused"
-        return None
 
     def _scorer_trouble(self) -> str | None:
         # The chores are what is started last.

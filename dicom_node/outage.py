@@ -20,6 +20,10 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 10.0
 
 
+class LongOutageError(Exception):
+    """It has been waited for, long enough; whoever waits around it shall not begin anew."""
+
+
 def is_outage(error: BaseException) -> bool:
     """Whether PostgreSQL or the bucket could not be reached, or cut us off; another try may go well."""
     if isinstance(error, UnreachableError):
@@ -34,24 +38,26 @@ def outlast(
     *,
     seconds: float = LONGEST_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> _T:
     """Return what `transaction` returns; while database or bucket is away, try again for up to `seconds`.
 
     A commit whose answer was lost may have taken effect: the transaction must notice that it has.
 
-    Raises what `transaction` raises, at once unless it is an outage.
+    Raises LongOutageError after an outage of more than that, and at once what else `transaction` raises.
     """
-    pause, waited = _FIRST_PAUSE_SECONDS, 0.0
+    pause, until = _FIRST_PAUSE_SECONDS, clock() + seconds
     while True:
         try:
             return transaction()
         except (DBAPIError, UnreachableError) as error:
-            if not is_outage(error) or waited >= seconds:
+            if not is_outage(error):
                 raise
+            if clock() >= until:
+                raise LongOutageError from None
             if isinstance(error, UnreachableError):
                 _log.warning("waiting for object storage", error=type(error).__name__)
             else:
                 _log.warning("waiting for the database", error=type(error.orig).__name__)
         sleep(pause)
-        waited += pause
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

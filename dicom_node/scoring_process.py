@@ -102,9 +102,9 @@ class ScoringProcess:
     ) -> None:
         """Take what makes the scorer in the child and what sets up its logs; both are pickled.
 
-        timeout_seconds: what one photograph may take. takes_cpu: whether the CPU goes on when the GPU fails,
-        and for the next ten minutes. count_fault: told of faults of the GPU and of what followed:
-        "smaller_batch", "cpu" or "handed_back". clock: seconds.
+        timeout_seconds: what one photograph, or one batch, may take. takes_cpu: whether the CPU goes on when
+        the GPU fails, and for the next ten minutes. count_fault: told of its faults and of what followed.
+        clock: seconds.
         """
         self._factory = factory
         self._prepare_logs = prepare_logs
@@ -166,7 +166,7 @@ class ScoringProcess:
             DeviceFailedError: the GPU failed, and nothing else is to be used.
 
         """
-        answer = self._asked(ToScore(tuple(paths)), len(paths))
+        answer = self._asked(ToScore(tuple(paths)))
         if not isinstance(answer, Results) or len(answer.results) != len(paths):
             raise ScoringFailedError(type(answer).__name__)
         if answer.most_at_once < self._most_at_once:
@@ -181,12 +181,12 @@ class ScoringProcess:
             raise ScoringFailedError(type(answer).__name__)
         return answer
 
-    def _asked(self, question: ToScore | ToBlend, photographs: int = 1) -> object:
+    def _asked(self, question: ToScore | ToBlend) -> object:
         def ask() -> object:
             child = self._running()
             with self._ended_on_error():
                 child.connection.send(question)
-                return _whole(child.answer(photographs * self._timeout_seconds))
+                return _whole(child.answer(self._timeout_seconds))
 
         with self._turn:
             return self._in_spite_of_faults(ask)
@@ -236,8 +236,10 @@ class ScoringProcess:
         with _no_signals_for_children():
             process.start()
         theirs.close()
-        self._child = _Child(process, ours)
-        return self._child
+        child = self._child = _Child(process, ours)
+        if self._closed:  # meanwhile: whoever closed saw no child to end
+            process.kill()
+        return child
 
     def _load(self, child: _Child) -> None:
         answer = _whole(child.answer(_LOAD_SECONDS))

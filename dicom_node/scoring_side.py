@@ -30,8 +30,6 @@ from storage.workers import Scores
 _log = structlog.get_logger(__name__)
 
 _STOP_SECONDS = 5
-# Enough to fill the largest batches with studies of two photographs; further ones are for other workers.
-_MOST_STUDIES = 8
 
 
 class ScoringSide:
@@ -64,8 +62,10 @@ class ScoringSide:
             timeout_seconds=settings.scoring.timeout_seconds,
             prepare_logs=partial(configure_logs, settings),
             takes_cpu=settings.scoring.on_device_fault == "cpu",
-            count_fault=count_fault,
+            count_fault=self._note_fault,
         )
+        self._count_fault = count_fault
+        self._device_lost = False
         self._queue: StudyQueue | None = None
         self._heartbeat: Heartbeat | None = None
 
@@ -110,7 +110,7 @@ class ScoringSide:
             setup_digest=self.provenance.digest(),
             score_photograph=steps.score_photograph,
             report_study=steps.report_study,
-            studies_at_once=min(self._scorer.most_at_once, _MOST_STUDIES),
+            studies_at_once=lambda: self._scorer.most_at_once,
             executor_id=self._executor_id if self._shared else None,
         )
         if self._shared:
@@ -131,10 +131,14 @@ class ScoringSide:
         self._scorer.close()
         if self._heartbeat:
             try:
-                self._heartbeat.leave()
+                self._heartbeat.leave(device_lost=self._device_lost)
             except SQLAlchemyError as error:
                 _log.warning("could not take leave", error=type(error).__name__)
         return rested
+
+    def _note_fault(self, fault: DeviceFault, then: FaultAnswer) -> None:
+        self._device_lost |= then == "handed_back"
+        self._count_fault(fault, then)
 
     def _load(self) -> None:
         try:

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from dicom_node.chores import Chores
 from dicom_node.core import Core, NodeError, open_core, why_not_bound
 from dicom_node.data_folder import has_had_a_node
-from dicom_node.housekeeping import INTERVAL_SECONDS, process_name
+from dicom_node.files_chore import files_trouble, files_work
+from dicom_node.housekeeping import process_name
 from dicom_node.metrics import ChoreCollector, DeviceFaults, StageSeconds
 from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.scoring_side import ScoringSide
@@ -100,7 +101,7 @@ class Worker:
         scoring.start()
         absent = absent_workers(settings, core, queue, clock=self._clock, holder=self.name)
         self._stopping.callback(absent.resign)
-        upkeep = look_after(settings, absent) | {"files": (INTERVAL_SECONDS, core.store.tidy)}
+        upkeep = look_after(settings, absent) | files_work(core)
         chores = self._chores = Chores({**scoring.work, **upkeep})
         self._registry.register(ChoreCollector(lambda: chores.failures))
         chores.start()
@@ -124,7 +125,11 @@ class Worker:
         if self._status_port is None:
             return
         where = self._settings.status
-        checks = {"database": self._database_trouble, "scorer": self._scorer_trouble}
+        checks = {
+            "database": self._database_trouble,
+            "scorer": self._scorer_trouble,
+            "files": lambda: files_trouble(self._chores),
+        }
         try:
             app = build_app(self._registry, checks, token=lambda: where.token)
             self._status = StatusServer(app, host=where.host, port=self._status_port)

@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import structlog
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSConfig, Queue, SetEnqueueOptions, SetWorkflowID
 
 from dicom_node.listed_workflows import in_states
 from dicom_node.logs import innermost
@@ -44,6 +45,8 @@ _STEPS_REVISION = "2"
 _EXECUTOR = "node"
 # Of a worker's DBOS: two queues, two workflows, the listener and the recovery.
 _POOL_SIZE = 8
+# Enough to fill the largest batches with studies of two photographs; further ones are for other workers.
+MOST_STUDIES = 8
 # PostgreSQL bears more questions than the one disk of a small node, and a GPU should not wait.
 _POLL_SECONDS, _SHARED_POLL_SECONDS = 0.5, 0.2
 
@@ -69,13 +72,13 @@ class StudyQueue:
         attempts: int = 3,
         retry_seconds: float = 5.0,
         starts: int = 10,
-        studies_at_once: int = 1,
+        studies_at_once: Callable[[], int] = lambda: 1,
         executor_id: str | None = None,
     ) -> None:
         """Take the two steps; both get SOP Instance UIDs and must be harmless when run again.
 
-        score_photograph: gets the photograph, and those of the study that follow it. studies_at_once: more
-        than one where their photographs are scored together.
+        score_photograph: gets the photograph, and those of the study that follow it. studies_at_once: asked
+        again and again; more than one, up to `MOST_STUDIES`, where their photographs are scored together.
 
         system_database: a SQLite file, or the URL of a PostgreSQL database. executor_id: where other
         processes take studies from it, too, a name that none of them has, now or later.
@@ -95,7 +98,6 @@ class StudyQueue:
         self._starts = starts
         self._studies_at_once = studies_at_once
         self._counting = threading.Lock()
-        self._running = 0
         self._bodies: Counter[str] = Counter()
         self._stopped = False
         self._workflow: Callable[[Sequence[str]], None] | None = None
@@ -111,24 +113,25 @@ class StudyQueue:
         their studies anew, because the database still says that no report covers them.
         """
         silence()
-        DBOS(
+        dbos = DBOS(
             config=DBOSConfig(
                 name=APPLICATION,
                 system_database_url=system_database_url(self._system_database),
                 application_version=self.version,
                 executor_id=self._executor_id,
-                sys_db_pool_size=_POOL_SIZE + self._studies_at_once,
+                sys_db_pool_size=_POOL_SIZE + MOST_STUDIES,
                 log_level="ERROR",
                 enable_otlp=False,
             )
         )
         self._workflow = self._declare()
         DBOS.launch()
-        for queue, at_once in ((QUEUE, self._studies_at_once), (REPORTS, 1)):
+        _limit_this_process(dbos, QUEUE, self._studies_at_once)
+        for queue, most in ((QUEUE, MOST_STUDIES), (REPORTS, 1)):
             DBOS.register_queue(
                 queue,
-                global_concurrency=None if self._shared else at_once,
-                worker_concurrency=at_once,
+                global_concurrency=None if self._shared else most,
+                worker_concurrency=1,
                 polling_interval_sec=_SHARED_POLL_SECONDS if self._shared else _POLL_SECONDS,
                 on_conflict="always_update",
             )
@@ -152,7 +155,8 @@ class StudyQueue:
         """
         DBOS.destroy(workflow_completion_timeout_sec=seconds, destroy_registry=True)
         self._stopped = True
-        return self._running == 0
+        # A step that waits for its next try is one that runs: it would begin again while the process ends.
+        return not self.running()
 
     def submit(self, workflow_id: str, study: OpenStudy) -> None:
         """Enqueue the study's workflow unless one with this id exists."""
@@ -242,8 +246,6 @@ class StudyQueue:
     @contextmanager
     def _guarded(self, step: str) -> Iterator[None]:
         """Turn what a step raises into a `StepFailed`, since DBOS stores the error and its text."""
-        with self._counting:
-            self._running += 1
         try:
             yield
         except Exception as error:
@@ -252,6 +254,22 @@ class StudyQueue:
             if not self._stopped:
                 _log.error("step failed", step=step, error=kind, where=innermost(error.__traceback__))
             raise StepFailed(kind) from None
-        finally:
-            with self._counting:
-                self._running -= 1
+
+
+def _limit_this_process(dbos: DBOS, queue: str, at_once: Callable[[], int]) -> None:
+    """Have this process take so many workflows of the queue, whatever others may take.
+
+    DBOS keeps the limit in the queue's row, which all processes share and read at every poll: the one that
+    was started last would set it for all. It offers no other way, so the row says one, and what is read of it
+    is corrected here.
+    """
+    database = dbos._sys_db
+    read = database.get_queue
+
+    def read_for_this_process(name: str, **rest: Any) -> Queue | None:  # noqa: ANN401 -- as DBOS's own
+        found = read(name, **rest)
+        if found is not None and name == queue:
+            found._worker_concurrency = max(1, min(at_once(), MOST_STUDIES))
+        return found
+
+    database.get_queue = read_for_this_process  # type: ignore[method-assign]

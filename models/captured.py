@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.device_errors import is_device_error
+
 Function = Callable[..., tuple[Tensor, ...]]
 Recorder = Callable[[Function, Sequence[Tensor]], tuple[Callable[[], None], tuple[Tensor, ...]]]
 """(function, inputs) -> (replay, outputs): replay fills `outputs` from what `inputs` then hold."""
@@ -62,6 +64,8 @@ class Captures:
     def forget(self) -> None:
         """Let go of every graph, and of the memory that they hold."""
         self._recordings.clear()
+        if isinstance(self._recorder, CudaRecorder):
+            self._recorder.begin_anew()
 
     def call(self, key: Hashable, function: Function, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Return function(*inputs), tensors that carry no gradient.
@@ -78,9 +82,9 @@ class Captures:
             static = tuple(x.detach().clone() for x in inputs)
             try:
                 recording = _Recording(function, static, *self._recorder(function, static))
-            except (torch.OutOfMemoryError, torch.AcceleratorError):
-                raise  # a device's fault, for which calling the function as it is would be no help
             except RuntimeError as error:
+                if is_device_error(error):
+                    raise  # calling the function as it is would be no help
                 # Slower, but it scores; whoever reads the log can tell.
                 reason = str(error).splitlines()[0]
                 warnings.warn(f"no CUDA graph could be recorded, so none is used: {reason}", stacklevel=2)
@@ -104,6 +108,10 @@ class CudaRecorder:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._pool: Any = None  # torch's type of it is private
+
+    def begin_anew(self) -> None:
+        """Take another pool of memory: one whose graphs have all gone cannot be recorded into again."""
+        self._pool = None
 
     def __call__(
         self, function: Function, inputs: Sequence[Tensor]

@@ -41,6 +41,9 @@ class _Face:
     watch: Stopwatch
 
 
+# Each takes up to half a gigabyte for a photograph of 24 megapixels.
+_MOST_LOCATORS = 8
+
 _Read = tuple[NDArray[np.uint8] | Rejection, Stopwatch]
 
 
@@ -130,7 +133,7 @@ class BatchScorer:
         measured: list[tuple[Measurement, int]] = []
         while rest := faces[len(measured) :]:
             size = batch_size(len(rest), self._most_at_once)
-            part, watch = rest[:size], Stopwatch()
+            part, watch, found = rest[:size], Stopwatch(), None
             filled = [*part, *[part[-1]] * (size - len(part))]
             try:
                 with device_faults():
@@ -138,6 +141,7 @@ class BatchScorer:
             except DeviceFaultError as error:
                 if error.fault is not DeviceFault.OUT_OF_MEMORY or size == 1:
                     raise
+            if found is None:  # not above: the error would still hold the batch, and its memory
                 self._take_fewer(size)
                 continue
             for face in part:
@@ -199,9 +203,10 @@ def build_batch_scorer(
     with device_faults():
         scorer = build_scorer(generator, profile, chosen, regressor, seed, quality=quality)
     on_gpu = scorer.generator.device.type == "cuda"
-    most = most_at_once or (BATCH_SIZES[0] if on_gpu else 1)
+    # What a GPU can take at once is too much for a CPU in its place.
+    most = 1 if after else most_at_once or (BATCH_SIZES[0] if on_gpu else 1)
     # On a CPU the cores are at the optimiser's work.
     cores = len(os.sched_getaffinity(0)) - 1 if on_gpu and most > 1 else 0
     smallest = (quality or QualityThresholds()).minimum_face_pixels
-    locators = LocatorPool(min(cores, most), smallest) if cores > 0 else None
+    locators = LocatorPool(min(cores, most, _MOST_LOCATORS), smallest) if cores > 0 else None
     return BatchScorer(scorer, most_at_once=most, locators=locators, fault=after)

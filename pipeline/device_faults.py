@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
+from models.device_errors import is_device_error, is_out_of_memory
 from pipeline.computation import DeviceFault, DeviceFaultError
-
-# How the texts of RuntimeErrors begin that PyTorch has no class of their own for.
-_OF_THE_DEVICE = ("CUDA error", "CUDA driver error", "cuDNN error", "CUBLAS_STATUS", "CUDNN_STATUS", "NVML")
 
 
 @contextmanager
@@ -18,11 +14,9 @@ def device_faults() -> Iterator[None]:
     """Raise DeviceFaultError for what PyTorch raises when a GPU is out of memory, or gone."""
     try:
         yield
-    except torch.OutOfMemoryError:
-        raise DeviceFaultError(DeviceFault.OUT_OF_MEMORY) from None
-    except torch.AcceleratorError:
-        raise DeviceFaultError(DeviceFault.LOST) from None
     except RuntimeError as error:
-        if str(error).startswith(_OF_THE_DEVICE):
+        if is_out_of_memory(error):
+            raise DeviceFaultError(DeviceFault.OUT_OF_MEMORY) from None
+        if is_device_error(error):
             raise DeviceFaultError(DeviceFault.LOST) from None
         raise

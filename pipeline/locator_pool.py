@@ -6,7 +6,9 @@ hardly more time a face than finding it does on one core.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -73,6 +75,9 @@ _finders: list[FaceFinder] = []
 
 def _prepare(minimum_face_pixels: int) -> None:
     end_with_parent()
+    # What libraries log and warn of may quote a dataset; the scoring process says what a photograph came to.
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
     cv2.setNumThreads(1)
     _finders.append(load_face_finder(minimum_face_pixels))
 

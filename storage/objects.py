@@ -124,8 +124,8 @@ class ObjectStore:
         Raises:
             ValueError: no store gave such a path.
             DamagedFileError: the object's content is not what its name says.
-            UnreachableError: the bucket does not answer, or refuses.
-            OSError: the disk is full or failing.
+            UnreachableError: the bucket does not answer or refuses, or the disk has no room for a copy.
+            OSError: the disk is failing.
 
         """
         _check(path)
@@ -136,7 +136,13 @@ class ObjectStore:
             data = self.read(path)
         except FileNotFoundError:
             return self._cache.place(path)
-        return self._cache.keep(path, data)
+        try:
+            return self._cache.keep(path, data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # Copies go again, and somebody makes room: no reason to give the photograph up.
+            raise UnreachableError(error.errno, "there is no room for a copy of it") from None
 
     def delete(self, path: str) -> None:
         """Remove the object and the copy here; one that is gone already is no error.
@@ -214,7 +220,7 @@ def _opened(bucket: Bucket) -> S3Store:
             client_options=client,
             retry_config={
                 "max_retries": _RETRIES,
-                "retry_timeout": timedelta(seconds=_RETRIES * seconds),
+                "retry_timeout": timedelta(seconds=(_RETRIES + 1) * seconds),
                 "backoff": {
                     "init_backoff": timedelta(milliseconds=200),
                     "max_backoff": timedelta(seconds=2),

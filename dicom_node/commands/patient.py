@@ -70,12 +70,14 @@ def erase(
             raise typer.Exit(1) from None
         if queue := existing_queue(settings):
             forget_studies(queue, held.studies)
+        # Before the rows are gone for good: killed here, the command can be run again. And not while the
+        # database is kept from others, since a bucket takes its time for each file.
+        _delete(store, held.paths)
         with sessions.begin() as session:
             found = patient_or_exit(session, patient_id, issuer)
-            held = holdings(session, found)
-            erase_rows(session, found, held, at=datetime.now(UTC), actor=operator())
-            # Before the rows are gone for good: killed here, the command can be run again.
-            _delete(store, held.paths)
+            now_held = holdings(session, found)
+            erase_rows(session, found, now_held, at=datetime.now(UTC), actor=operator())
+            _delete(store, set(now_held.paths) - set(held.paths))
     typer.echo("Erased. The audit holds that it was done; backups and the PACS are yours to clear.")
 
 

@@ -180,6 +180,15 @@ def test_who_takes_leave_hands_its_work_back_at_once(department: _Department) ->
     assert department.count() == {"alive": 0, "gone": 0}
 
 
+def test_a_study_that_costs_every_worker_its_gpu_is_given_up(department: _Department) -> None:
+    for number in range(10):
+        worker = department.worker(f"worker-{number}")
+        department.take_up("bad", f"worker-{number}")
+        worker.leave(device_lost=True)
+        assert department.state("bad") == (("ENQUEUED", "scoring") if number < 9 else ("CANCELLED", None))
+    assert department.count() == {"alive": 0, "gone": 0}
+
+
 def test_studies_go_to_the_setup_that_was_started_last_and_only_once(department: _Department) -> None:
     with department.sessions.begin() as session:
         add_photograph(session, "1.3", study="1.2", at=department.now)

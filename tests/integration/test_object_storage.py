@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import stat
 from functools import partial
@@ -17,7 +18,7 @@ from dicom_node.core import NodeError, open_store
 from dicom_node.node import Node
 from dicom_node.settings import Data, Settings, Status
 from dicom_node.settings import Node as NodeSettings
-from storage.file_store import FileStore
+from storage.file_store import FileStore, UnreachableError
 from storage.instances import DamagedFileError, InstanceStore
 from storage.tables import Photograph
 from tests.integration.relay import Relay
@@ -192,10 +193,26 @@ def _become(monkeypatch: pytest.MonkeyPatch, credentials: dict[str, str]) -> Non
         monkeypatch.setenv(name, value)
 
 
+def test_a_full_disk_under_the_copies_is_waited_for_like_a_bucket_that_is_away(
+    bucket: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(_settings(tmp_path, bucket))
+    stored = store.write("photograph", "1.2.3", b"content")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as no_room:
+        no_room.setattr("storage.file_cache.write_atomically", full)
+        with pytest.raises(UnreachableError, match="no room"):
+            store.absolute(stored.path)
+    assert store.absolute(stored.path).read_bytes() == b"content"
+
+
 def test_health_tells_of_a_bucket_that_is_away(
     tmp_path: Path, credentials: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dicom_node.node.INTERVAL_SECONDS", 0.5)
+    monkeypatch.setattr("dicom_node.files_chore.INTERVAL_SECONDS", 0.5)
     with running_s3() as server:
         data = Data(folder=tmp_path, **{**Place(server).data, "files_timeout_seconds": 0.5})
         settings = Settings(node=NodeSettings(port=0), data=data, status=Status(port=0))

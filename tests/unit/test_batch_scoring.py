@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import cv2
@@ -105,16 +107,26 @@ class _SmallMemory(FaceMeasurer):
     memory = 2
     error: RuntimeError = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
+    held_when_let_go: list[bool]
+
     def measure_batch(self, faces, watch, progress=None):
+        pictures = torch.zeros(len(faces))
+        self.pictures = weakref.ref(pictures)
         if len(faces) > self.memory:
-            raise self.error
+            raise type(self.error)(str(self.error))  # one that is kept would keep its frames
         return super().measure_batch(faces, watch, progress)
+
+    def let_go_of_memory(self):
+        gc.collect()
+        self.held_when_let_go.append(self.pictures() is not None)
+        super().let_go_of_memory()
 
 
 def _with_memory_for(faces: int, error: RuntimeError | None = None) -> PhotographScorer:
     made = scorer()
     made.measurer.__class__ = _SmallMemory
     made.measurer.memory = faces  # type: ignore[attr-defined]
+    made.measurer.held_when_let_go = []  # type: ignore[attr-defined]
     if error:
         made.measurer.error = error  # type: ignore[attr-defined]
     return made
@@ -122,9 +134,12 @@ def _with_memory_for(faces: int, error: RuntimeError | None = None) -> Photograp
 
 def test_out_of_memory_makes_batches_smaller_and_every_score_says_so() -> None:
     faces = [generated_face(seed) for seed in (3, 5, 7)]
-    together = BatchScorer(_with_memory_for(2), most_at_once=4)
+    inner = _with_memory_for(2)
+    together = BatchScorer(inner, most_at_once=4)
     results = [_scored(one) for one in together.score(faces)]
     assert together.most_at_once == 1
+    # Memory is only freed once nothing of the batch is held any more, by the error neither.
+    assert inner.measurer.held_when_let_go == [False]  # type: ignore[attr-defined]
     fault = DeviceFault.OUT_OF_MEMORY
     assert [one.score.computation for one in results] == [Computation(CPU, 1, fault)] * 3
     alone = [_scored(scorer().score(face)).score.value for face in faces]
@@ -137,6 +152,10 @@ def test_out_of_memory_makes_batches_smaller_and_every_score_says_so() -> None:
         (torch.OutOfMemoryError("CUDA out of memory"), DeviceFault.OUT_OF_MEMORY),
         (torch.AcceleratorError("CUDA error: unspecified launch failure"), DeviceFault.LOST),
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), DeviceFault.LOST),
+        (RuntimeError("cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR"), DeviceFault.LOST),
+        (torch.AcceleratorError("CUDA error: out of memory"), DeviceFault.OUT_OF_MEMORY),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"), DeviceFault.OUT_OF_MEMORY),
+        (RuntimeError("GET was unable to find an engine to execute this"), DeviceFault.OUT_OF_MEMORY),
     ],
 )
 def test_a_device_that_cannot_do_a_single_photograph_is_at_fault(
@@ -156,7 +175,9 @@ def test_other_errors_stay_what_they_are() -> None:
 
 
 def test_after_a_fault_the_cpu_is_taken_whatever_the_settings_say() -> None:
-    made = build_batch_scorer(str(TINY_GENERATOR), "newton", "cuda:7", after=DeviceFault.LOST)
+    made = build_batch_scorer(
+        str(TINY_GENERATOR), "newton", "cuda:7", most_at_once=16, after=DeviceFault.LOST
+    )
     assert (made.device, made.most_at_once) == (CPU, 1)
     (result,) = made.score([generated_face(3)])
     assert _scored(result).score.computation == Computation(CPU, 1, DeviceFault.LOST)

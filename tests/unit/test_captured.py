@@ -42,6 +42,25 @@ def square_and_slope(x: Tensor) -> tuple[Tensor, ...]:
     return squares.detach(), slope
 
 
+def test_a_device_that_fails_while_recording_is_no_reason_to_record_no_more() -> None:
+    inner, errors = EagerRecorder(), [torch.OutOfMemoryError("CUDA out of memory")]
+
+    def recorder(
+        function: Function, inputs: Sequence[Tensor]
+    ) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+        if errors:
+            raise errors.pop()
+        return inner(function, inputs)
+
+    captures = Captures(recorder)
+    with pytest.raises(torch.OutOfMemoryError):
+        captures.call("square", square_and_slope, numbers(2.0))
+    captures.forget()
+    assert captures.call("square", square_and_slope, numbers(3.0))[0].item() == 9
+    assert captures.records
+    assert inner.recorded == 1
+
+
 def numbers(*values: float) -> Tensor:
     return torch.tensor(values)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import psycopg
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from dicom_node.outage import outlast
+from dicom_node.outage import LongOutageError, outlast
 from storage.file_store import UnreachableError
 
 AWAY = OperationalError("COMMIT", None, psycopg.errors.AdminShutdown())
@@ -28,15 +30,42 @@ def test_what_was_done_is_returned_when_the_place_is_back(away: Exception) -> No
     assert waited == [0.5, 1.0]
 
 
-def test_it_is_not_waited_for_ever() -> None:
-    waited: list[float] = []
+@dataclass
+class _Time:
+    """A clock that sleeping moves on, and an answer that takes its time."""
 
-    def transaction() -> None:
+    now: float = 0.0
+    tries: int = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def away(self) -> None:
+        self.tries += 1
+        self.now += 40
         raise AWAY
 
-    with pytest.raises(OperationalError):
-        outlast(transaction, seconds=60, sleep=waited.append)
-    assert 60 <= sum(waited) <= 70
+
+def test_it_is_not_waited_for_ever_and_slow_answers_count() -> None:
+    time = _Time()
+    with pytest.raises(LongOutageError):
+        outlast(time.away, seconds=60, sleep=time.sleep, clock=time.clock)
+    assert time.tries == 2
+    assert 60 <= time.now <= 100
+
+
+def test_who_waits_around_it_does_not_begin_anew() -> None:
+    time = _Time()
+    with pytest.raises(LongOutageError):
+        outlast(
+            lambda: outlast(time.away, seconds=60, sleep=time.sleep, clock=time.clock),
+            sleep=time.sleep,
+            clock=time.clock,
+        )
+    assert time.tries == 2
 
 
 @pytest.mark.parametrize(
