@@ -47,8 +47,8 @@ check-deploy: $(STAMP)
 	deploy/check-installed.sh
 
 test: check weights peers
-	$(SAY) "Tests, in three processes"
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 3 --dist loadfile
+	$(SAY) "Tests, in four processes"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 4 --dist loadfile
 
 # Where photographs of people lie; without them only generated faces are measured.
 PHOTOS ?=
