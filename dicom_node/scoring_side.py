@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,12 +21,13 @@ from dicom_node.scoring_batches import ScoringBatches
 from dicom_node.scoring_process import ScoringError, ScoringProcess
 from dicom_node.settings import Settings
 from dicom_node.shared_queue import SharedQueue
-from dicom_node.study_report import StudyReporter
-from dicom_node.study_steps import StudySteps
 from dicom_node.workflow import StudyQueue
 from pipeline.computation import DeviceFault, FaultAnswer
 from pipeline.result import Provenance
 from storage.workers import Scores
+
+if TYPE_CHECKING:
+    from dicom_node.study_steps import StudySteps
 
 _log = structlog.get_logger(__name__)
 
@@ -149,6 +151,10 @@ class ScoringSide:
             raise NodeError(f"the scorer cannot be loaded: {error}; the log says more") from None
 
     def _steps(self) -> StudySteps:
+        # Not above: a node that does not score needs none of what makes objects.
+        from dicom_node.study_report import StudyReporter
+        from dicom_node.study_steps import StudySteps
+
         settings, core = self._settings, self._core
         return StudySteps(
             sessions=core.sessions,

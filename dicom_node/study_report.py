@@ -22,10 +22,7 @@ from dicom_node.kept_pictures import unpacked
 from dicom_node.photograph_header import read_header
 from pipeline.encounter_score import EncounterScore, scoring_id
 from pipeline.result import Rejection, Score
-from reports.comparison_image import build_comparison_image
 from reports.options import ReportOptions, ResultObject
-from reports.patient_page import PatientPage
-from reports.patient_pdf import build_patient_pdf
 from reports.reported_photograph import (
     ObjectReference,
     PredecessorReport,
@@ -33,7 +30,6 @@ from reports.reported_photograph import (
     ReportedPhotograph,
 )
 from reports.structured_report import build_structured_report
-from reports.trend_image import build_trend_image
 from storage.artefacts import (
     COMPARISON,
     NORMALIZED_IN_PLACE,
@@ -247,6 +243,9 @@ class StudyReporter:
             except OSError as error:  # the report can do without; a restored backup may lack them
                 _log.warning("kept pictures not read", error=type(error).__name__)
                 continue
+            # What draws is imported where it is wanted: no node shall wait for it at its start.
+            from reports.comparison_image import build_comparison_image
+
             image = build_comparison_image(
                 self._header(study, one.photograph),
                 panels,
@@ -270,6 +269,8 @@ class StudyReporter:
         scorings = [one.scoring for one in scored]
         whole, pixels = {}, None
         if len(course.shown) > 1 and (options.sends(ResultObject.TREND) or options.sends(ResultObject.PDF)):
+            from reports.trend_image import build_trend_image
+
             before = study.latest.get(TREND)
             trend = build_trend_image(headers, course, created, reference(before))
             pixels = trend.pixel_array
@@ -277,6 +278,9 @@ class StudyReporter:
                 finished = keep(self.store, TREND, trend)
                 whole[TREND] = _New(finished, scorings, study.shown_of_course, before)
         if options.sends(ResultObject.PDF):
+            from reports.patient_page import PatientPage
+            from reports.patient_pdf import build_patient_pdf
+
             before = study.latest.get(PATIENT_PDF)
             newest = self._newest_comparison(scored, made)
             page = PatientPage(course, pixels, newest[1] if newest else None)

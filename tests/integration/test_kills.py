@@ -266,6 +266,7 @@ def test_a_few_kills_lose_and_double_nothing(tmp_path: Path) -> None:
     _torment(tmp_path, kills=3, photographs=8, seed=7)
 
 
+@pytest.mark.torture
 def test_a_few_kills_with_the_files_in_a_bucket_lose_and_double_nothing(
     tmp_path: Path, bucket: Place
 ) -> None:

@@ -38,24 +38,6 @@ def _copies(node: NodeUnderTest) -> dict[str, int]:
     return _kinds([str(path.relative_to(cache)) for path in node.data.rglob("*.dcm")])
 
 
-def test_a_photograph_comes_back_scored_and_the_data_folder_holds_copies_alone(
-    tmp_path: Path, bucket: Place, orthanc: OrthancPeer
-) -> None:
-    node = _node(tmp_path / "node", bucket, orthanc)
-    photograph = write_photograph(node.folder, f"{STUDY}.7")
-    with running(node):
-        node.send(photograph)
-        wait_until(lambda: 'facenorm_deliveries{state="delivered"} 2.0' in node.metrics(), 60, "results")
-        assert "chore_failures_total{" not in node.metrics()
-    assert len(orthanc.instance_ids()) == 2
-    (image,) = (item for item in orthanc.datasets() if item.SOPClassUID == SecondaryCaptureImageStorage)
-    assert image.SourceImageSequence[0].ReferencedSOPInstanceUID == photograph.stem
-    assert _kinds(bucket.paths()) == _ONE_OF_EACH
-    copies = _copies(node)
-    assert copies.items() >= {"photograph": 1, **_SENT}.items()
-    assert copies.keys() <= _ONE_OF_EACH.keys()
-
-
 def test_a_worker_with_a_data_folder_of_its_own_scores_what_the_node_received(
     tmp_path: Path, bucket: Place, orthanc: OrthancPeer, postgresql: PostgresPeer
 ) -> None:
@@ -66,6 +48,9 @@ def test_a_worker_with_a_data_folder_of_its_own_scores_what_the_node_received(
     with running(node), working(elsewhere):
         node.send(photograph)
         wait_until(lambda: 'facenorm_deliveries{state="delivered"} 2.0' in node.metrics(), 60, "results")
+        assert "chore_failures_total{" not in node.metrics()
+    (image,) = (item for item in orthanc.datasets() if item.SOPClassUID == SecondaryCaptureImageStorage)
+    assert image.SourceImageSequence[0].ReferencedSOPInstanceUID == photograph.stem
     assert len(orthanc.instance_ids()) == 2
     assert executions(elsewhere.scorer_log, "end") == [photograph.stem]
     assert _kinds(bucket.paths()) == _ONE_OF_EACH
