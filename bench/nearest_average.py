@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description="Averages nearer to the person.")
     arguments.add_argument("--photos", type=Path, metavar="DIR", required=True)
     arguments.add_argument("--averages", type=int, nargs="+", default=[1, 4, 16])
+    arguments.add_argument("--seconds", type=float, default=1e9, help="begin nothing further after")
     arguments.add_argument("--rows", type=Path, default=Path("out/averages"))
     arguments.add_argument("--record", type=Path, metavar="FILE")
     options = arguments.parse_args()
@@ -61,9 +63,12 @@ def main() -> None:
     regressor = load_regressor(generator.folder / generator.card.regressor)
     cases = cases_of(options.photos)
     measurers = {k: _Measurers(generator, averages(generator, k)) for k in options.averages}
+    began = time.perf_counter()
     with Bar() as bar:
         task = bar.add_task("measuring", total=len(cases) * len(measurers))
         for case in cases:
+            if time.perf_counter() - began > options.seconds:
+                break
             measure(case, options.photos, options.rows, measurers)
             bar.advance(task, len(measurers))
     groups = groups_in(options.photos)
@@ -84,7 +89,7 @@ def cases_of(photos: Path) -> list[Case]:
         replace(case, kind=str(kinds[n % len(kinds)]), level=_FULL, seed=1000 * n)
         for n, case in enumerate(plain)
     ]
-    return [case for pair in zip(plain, drawn, strict=True) for case in pair]
+    return plain + drawn
 
 
 def averages(generator: Generator, count: int) -> torch.Tensor:
@@ -132,8 +137,9 @@ def measure(case: Case, photos: Path, rows: Path, measurers: Mapping[int, _Measu
 
 
 def read(folder: Path, cases: Sequence[Case], regressor: Regressor) -> dict[str, float]:
-    """Return case -> score."""
-    found = {case.name: json.loads((folder / f"{case.name}.json").read_text()) for case in cases}
+    """Return case -> score, of those that have been measured."""
+    paths = {case.name: folder / f"{case.name}.json" for case in cases}
+    found = {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
     return {name: regressor.predict(row["features"]) for name, row in found.items() if row["features"]}
 
 
@@ -146,6 +152,7 @@ def figures(
     drops = np.array([plain[person] - drawn[person] for person in plain if person in drawn])
     result: dict[str, object] = {
         "people": len(plain),
+        "pairs": len(drops),
         "undeformed": round(float(np.mean(list(plain.values()))), 2),
     }
     for what, of_person in groups.items():
