@@ -42,11 +42,8 @@ def given_score() -> Scored:
     return Scored(score, FaceImages(picture, picture, picture, picture))
 
 
-class GivenScorer:
-    """Satisfies `dicom_node.study_steps.Scorer`."""
-
-    def __init__(self) -> None:
-        self._scored = given_score()
+class NoGenerator:
+    """What scorers have in common that look at no photograph; see `dicom_node.scorer_loading.Scorer`."""
 
     @property
     def provenance(self) -> Provenance:
@@ -55,13 +52,20 @@ class GivenScorer:
 
     @property
     def most_at_once(self) -> int:
-        """No more than one."""
+        """No more than one: what a batch would save is not measured with it."""
         return 1
-
-    def score_files(self, paths: Sequence[Path]) -> list[Scored | Rejection]:
-        """Return the score for each; none is even opened."""
-        return [self._scored for _ in paths]
 
     def blend_file(self, path: Path, normalized: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the normalized picture as it is."""
         return normalized
+
+
+class GivenScorer(NoGenerator):
+    """Gives every photograph the same score."""
+
+    def __init__(self) -> None:
+        self._scored = given_score()
+
+    def score_files(self, paths: Sequence[Path]) -> list[Scored | Rejection]:
+        """Return the score for each; none is even opened."""
+        return [self._scored for _ in paths]

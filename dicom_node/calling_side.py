@@ -10,7 +10,7 @@ from random import Random
 from typing import TypedDict
 
 from dicom_node.caller import Caller
-from dicom_node.chores import Chore
+from dicom_node.chores import SWEEP_SECONDS, Chore
 from dicom_node.commitment_scp import CommitmentScp
 from dicom_node.commitment_scu import CommitmentScu
 from dicom_node.commitments import Commitments
@@ -22,7 +22,6 @@ from dicom_node.priors_scu import PriorsScu
 from dicom_node.sender import Sender
 from dicom_node.settings import Destination, Settings
 
-_SWEEP_SECONDS = 1.0
 _ECHO_SECONDS = 60.0
 
 
@@ -93,12 +92,12 @@ class CallingSide:
         work: dict[str, Chore] = {}
         for destination in self._settings.destinations:
             name = destination.ae_title
-            work[f"deliver to {name}"] = (_SWEEP_SECONDS, partial(serve, destination))
+            work[f"deliver to {name}"] = (SWEEP_SECONDS, partial(serve, destination))
             work[f"call {name}"] = (_ECHO_SECONDS, partial(self.echoes.call, destination))
         for sender in self._settings.senders:
             if sender.commitment_port:
                 reporting = partial(self.commitment_scp.report_due, sender)
-                work[f"report to {sender.ae_title}"] = (_SWEEP_SECONDS, reporting)
+                work[f"report to {sender.ae_title}"] = (SWEEP_SECONDS, reporting)
         return work | self._priors_work()
 
     def _outbox(self) -> Outbox:
@@ -123,4 +122,4 @@ class CallingSide:
             most_studies=wanted.most_studies,
         )
         priors = Priors(sessions=self._core.sessions, scu=scu, clock=self._clock)
-        return {"priors": (_SWEEP_SECONDS, priors.ask_due)}
+        return {"priors": (SWEEP_SECONDS, priors.ask_due)}

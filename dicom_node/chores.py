@@ -16,6 +16,9 @@ from dicom_node.logs import innermost
 # Interval in seconds, and what is done.
 Chore = tuple[float, Callable[[], object]]
 
+SWEEP_SECONDS = 1.0
+"""How often what has come due is looked for."""
+
 _log = structlog.get_logger(__name__)
 
 

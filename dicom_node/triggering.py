@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from dicom_node.absent_workers import AbsentWorkers
-from dicom_node.chores import Chore
+from dicom_node.chores import SWEEP_SECONDS, Chore
 from dicom_node.core import Core
 from dicom_node.scoring_side import ScoringSide
 from dicom_node.settings import Settings
@@ -14,8 +14,6 @@ from dicom_node.shared_queue import SharedQueue
 from dicom_node.shared_trigger import SharedTrigger
 from dicom_node.shared_work import look_after
 from dicom_node.trigger import Trigger
-
-_SWEEP_SECONDS = 1.0
 
 
 def shared_triggering(
@@ -35,7 +33,7 @@ def shared_triggering(
         quiet_seconds=wanted.quiet_seconds,
         most_waiting=wanted.most_waiting_per_sender,
     )
-    return {"trigger": (_SWEEP_SECONDS, submitting.sweep), **look_after(settings, absent)}
+    return {"trigger": (SWEEP_SECONDS, submitting.sweep), **look_after(settings, absent)}
 
 
 def own_triggering(
@@ -51,4 +49,4 @@ def own_triggering(
         setup_digest=scoring.provenance.digest(),
         most_waiting=wanted.most_waiting_per_sender,
     )
-    return {"trigger": (_SWEEP_SECONDS, trigger.sweep)}
+    return {"trigger": (SWEEP_SECONDS, trigger.sweep)}
