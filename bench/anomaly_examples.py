@@ -9,13 +9,16 @@ from __future__ import annotations
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,14 +32,16 @@ from pipeline.normalization import encoded
 from pipeline.proximal_newton import NewtonState, newton
 from pipeline.shared_objective import SharedObjective
 
-VARIANTS = 4
-"""Examples that a face gives, at most."""
-
 _TRUNCATION = (0.6, 1.0)
-_STEPS = ((12, 0), (12, 4), (4, 0), (12, 0), (12, 4), (0, 0))
+STEPS = ((12, 4), (12, 0), (4, 0), (12, 0), (12, 0))
 """Cheap steps, then whole ones: what successive batches are normalized with."""
+
+CHEAP_STEPS = ((4, 0), (12, 0), (4, 0))
+"""The same for a CPU."""
+
+_TENSORS = ("seen", "norm", "mask", "where", "distance")
 _DRAWN_TOGETHER = 8
-_AHEAD = 400  # faces that the processes may be ahead
+_AHEAD = 200  # faces that the processes may be ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,22 @@ class Examples:
     distance: Tensor
     kinds: tuple[str, ...]
 
+    def save(self, path: Path) -> None:
+        """Write them, for other networks to learn from."""
+        tensors = {name: getattr(self, name).cpu().contiguous() for name in _TENSORS}
+        save_file(tensors, path, {"kinds": ",".join(self.kinds)})
+
+    @staticmethod
+    def read(path: Path, device: torch.device) -> Examples:
+        """Read what `save` has written."""
+        with safe_open(path, "pt", str(device)) as file:
+            kinds = file.metadata()["kinds"].split(",")
+            return Examples(*(file.get_tensor(name) for name in _TENSORS), tuple(kinds))
+
     @staticmethod
     def joined(parts: list[Examples]) -> Examples:
         """Return all of them in one."""
-        names = ("seen", "norm", "mask", "where", "distance")
-        tensors = [torch.cat([getattr(p, name) for p in parts]) for name in names]
+        tensors = [torch.cat([getattr(p, name) for p in parts]) for name in _TENSORS]
         return Examples(*tensors, tuple(k for p in parts for k in p.kinds))
 
 
@@ -71,6 +87,7 @@ def make_examples(
     workers: int,
     told: Callable[[int], None],
     seconds: float = float("inf"),
+    step_counts: Sequence[tuple[int, int]] = STEPS,
 ) -> Examples:
     """Return the examples of so many faces, or of those that were done after so many seconds.
 
@@ -81,7 +98,7 @@ def make_examples(
     for variants in _varied(generator, faces, seed, workers):
         waiting += variants
         while len(waiting) >= batch:
-            steps = _STEPS[number % len(_STEPS)]
+            steps = step_counts[number % len(step_counts)]
             parts.append(_example_batch(generator, metric, engine, waiting[:batch], steps))
             waiting, number = waiting[batch:], number + 1
             told(number * batch)
@@ -121,7 +138,7 @@ def _example_batch(
     generator: Generator, metric: Lpips, engine: StepEngine, faces: list[VariedFace], steps: tuple[int, int]
 ) -> Examples:
     device = generator.device
-    mask = torch.from_numpy(np.stack([f.mask for f in faces]))[:, None].to(device)
+    mask = torch.from_numpy(np.stack([f.mask for f in faces]))[:, None].to(device).float() / 255
     seen, deformed, undeformed = (
         torch.from_numpy(np.stack([getattr(f, k) for f in faces])).permute(0, 3, 1, 2).to(device)
         for k in ("seen", "deformed", "undeformed")
@@ -168,7 +185,7 @@ def _quick_normals(
     share, lambda_sim, lambda_avg = (
         float(profile[k] or 0) for k in ("start_share", "lambda_sim", "lambda_avg")
     )
-    goal = torch.stack([encoded(generator, metric, *face) for face in zip(x_raw, masks, strict=True)])
+    goal = encoded(generator, metric, x_raw, masks)
     w = generator.w_avg + share * (goal - generator.w_avg)
     if generator.curvature is None:
         raise SystemExit(f"{generator.name} has no curvature, which the steps need")

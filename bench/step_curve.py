@@ -62,7 +62,7 @@ def main() -> None:
 def course(bench: Bench, profile: Profile, x_raw: Tensor, mask: Tensor) -> dict[str, dict[str, float]]:
     """Return the terms of one photograph by start and steps, "encoder 12+4" for instance."""
     generator, side = bench.generator, profile.metric_resolution
-    answer = encoded(generator, bench.metric, x_raw, mask)
+    answer = encoded(generator, bench.metric, x_raw[None], mask[None])[0]
     shared = generator.w_avg + profile.start_share * (answer - generator.w_avg)
     starts = torch.stack([generator.w_avg, shared])
     if generator.curvature is None:

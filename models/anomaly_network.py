@@ -8,15 +8,10 @@ other. This network learned to: on generated faces with random changes drawn on 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,10 +21,6 @@ ANSWER_SIDE = 32
 _TAP_CHANNELS = (64, 192, 384, 256, 256)  # AlexNet's
 _TAP_GAIN = 30.0  # brings the metric's weighted unit-length features to about unit size
 _DILATIONS = (1, 2, 4, 8, 1, 2, 4, 1)
-
-
-class AnomalyNetworkError(ValueError):
-    """The file is no anomaly network; the message says why."""
 
 
 class AnomalyAnswer(NamedTuple):
@@ -63,9 +54,11 @@ class AnomalyNetwork(nn.Module):
         """sees_normalized: False leaves out the normalized picture, to measure what it is worth."""
         super().__init__()
         self.width, self.sees_normalized = width, sees_normalized
-        self.taps = nn.ModuleList(nn.Conv2d(3 * channels, 24, 1) for channels in _TAP_CHANNELS)
-        self.colour1, self.colour2 = nn.Conv2d(10, 48, 4, stride=4), nn.Conv2d(48, 32, 3, stride=2, padding=1)
-        seen = 24 * len(_TAP_CHANNELS) + 32 + 3
+        tap, fine, coarse = width // 4, width // 2, width // 3
+        self.taps = nn.ModuleList(nn.Conv2d(3 * channels, tap, 1) for channels in _TAP_CHANNELS)
+        self.colour1 = nn.Conv2d(10, fine, 4, stride=4)
+        self.colour2 = nn.Conv2d(fine, coarse, 3, stride=2, padding=1)
+        seen = tap * len(_TAP_CHANNELS) + coarse + 3
         self.together = nn.Conv2d(seen, width, 1)
         self.mirrored = nn.Conv2d(2 * width, width, 1)
         self.blocks = nn.ModuleList(_Block(width, dilation, dropout) for dilation in _DILATIONS)
@@ -129,30 +122,3 @@ def _at_answer(x: Tensor) -> Tensor:
     if x.shape[-1] > ANSWER_SIDE:
         return functional.adaptive_avg_pool2d(x, ANSWER_SIDE)
     return functional.interpolate(x, (ANSWER_SIDE,) * 2, mode="bilinear")
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedAnomalyNetwork:
-    """A network with the sha256 of its file."""
-
-    network: AnomalyNetwork
-    sha256: str
-
-
-def load_anomaly_network(path: Path, device: torch.device) -> LoadedAnomalyNetwork:
-    """Read a network's file, float16 or float32; raises AnomalyNetworkError where it is missing or none."""
-    try:
-        content = path.read_bytes()
-        tensors = {name: value.float() for name, value in load(content).items()}
-        network = AnomalyNetwork(int(tensors["together.bias"].shape[0]))
-        network.load_state_dict(tensors)
-    except OSError as error:
-        raise AnomalyNetworkError(f"{path.name} cannot be read ({error.strerror})") from error
-    except (KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise AnomalyNetworkError(f"{path.name} is no anomaly network ({reason})") from error
-    if not all(value.isfinite().all() for value in tensors.values()):
-        raise AnomalyNetworkError(f"{path.name} holds a number that is not finite")
-    return LoadedAnomalyNetwork(
-        network.eval().requires_grad_(False).to(device), hashlib.sha256(content).hexdigest()
-    )

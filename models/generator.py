@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from models.anomaly_network import AnomalyNetworkError, LoadedAnomalyNetwork, load_anomaly_network
+from models.anomaly_ensemble import AnomalyNetworkError, LoadedAnomalyNetwork, load_anomaly_network
 from models.cache import cache_folder, cached_path
 from models.catalog import GENERATOR
 from models.face_network import FaceNetwork

@@ -1,11 +1,13 @@
 """Anomalies of no named kind, drawn anywhere on the face: what a network learns on that shall know no kinds.
 
-Each is one to three random pieces: a displacement, a patch of another colour, a line, a lump. Whoever learns
-from these alone has seen none of the kinds of `pipeline.anomaly`, which can then test it.
+Each is one to three random pieces: a displacement, a patch of another colour, a line, a lump, a transplant of
+the neighbouring skin. Whoever learns from these alone has seen none of the kinds of `pipeline.anomaly`, which
+can then test it.
 """
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +44,7 @@ def draw_free_anomaly(
     anatomy, rng = Anatomy.of(landmarks), np.random.default_rng(seed)
     drawn = face
     for _ in range(1 + int(rng.choice(len(_PIECES), p=_PIECES))):
-        draw = (_displacement, _patch, _line, _lump)[int(rng.choice(4, p=(0.5, 0.22, 0.14, 0.14)))]
+        draw = _DRAWINGS[int(rng.choice(len(_DRAWINGS), p=_SHARES))]
         place, mirrored, piece_seed = (
             _place(anatomy, rng),
             rng.random() < _MIRRORED_SHARE,
@@ -75,7 +77,7 @@ def _mirror(place: Points, anatomy: Anatomy) -> Points:
 def _displacement(
     face: Picture, anatomy: Anatomy, place: Points, side: int, strength: float, rng: np.random.Generator
 ) -> Picture:
-    radii = np.exp(rng.uniform(np.log(0.18), np.log(0.85), 2)) * anatomy.unit
+    radii = np.exp(rng.uniform(np.log(0.18), np.log(1.1), 2)) * anatomy.unit
     if rng.random() < 0.5:
         radii[1] = radii[0] * rng.uniform(0.7, 1.4)
     angle, share = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.5)
@@ -143,6 +145,26 @@ def _lump(
         rng.uniform(0.1, 0.3),
         7 * strength * rng.random(),
     )
+
+
+def _transplant(
+    face: Picture, anatomy: Anatomy, place: Points, side: int, strength: float, rng: np.random.Generator
+) -> Picture:
+    """Cover a place with what lies beside it, more of it the stronger; the rim is sharp or soft."""
+    shape, unit = face.shape[:2], anatomy.unit
+    radius = float(np.exp(rng.uniform(np.log(0.1), np.log(0.4)))) * unit
+    radii = (radius, radius * rng.uniform(0.35, 1.0))
+    field = distance_field(shape, place, radii, side * rng.uniform(0, np.pi), rng.uniform(0, 0.3), rng)
+    rim, angle = rng.uniform(0.05, 0.5), rng.uniform(0, 2 * np.pi)
+    away = rng.uniform(0.6, 1.4) * radius * np.array((side * np.cos(angle), np.sin(angle)))
+    weight = smoothstep((0.35 + 0.65 * strength - field) / rim)[..., None]
+    move = np.array(((1, 0, away[0]), (0, 1, away[1])), np.float64)
+    beside = cv2.warpAffine(face, move, shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(np.rint(face + weight * (beside.astype(np.float32) - face)), np.uint8)
+
+
+_DRAWINGS = (_displacement, _patch, _line, _lump, _transplant)
+_SHARES = (0.48, 0.19, 0.11, 0.11, 0.11)
 
 
 def _colour(rng: np.random.Generator) -> Tint:

@@ -112,6 +112,22 @@ class FaceFinder:
         )
         raise UnscorablePhotographError(Rejection(RejectionReason.FACE_TOO_SMALL, detail, rows, columns))
 
+    def fitted_near(
+        self, rgb: NDArray[np.uint8], landmarks: NDArray[np.float64], seed: int
+    ) -> NDArray[np.float64]:
+        """Return the landmarks, (68, 2), of an upright face that lies about where `landmarks` say.
+
+        Four of the usual 27 fits, which the seed draws: for training, where many faces are wanted.
+        """
+        box = _usual_box(landmarks)
+        middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
+        boxes = np.random.default_rng(seed).choice(_PERTURBATIONS, 4, replace=False)
+        fits = [
+            self._fit(rgb, np.concatenate([middle + half * (x - s, y - s), middle + half * (x + s, y + s)]))
+            for s, x, y in boxes
+        ]
+        return np.asarray(np.mean(fits, axis=0), dtype=np.float64)
+
     def _landmarks(self, rgb: NDArray[np.uint8], found: Detection) -> tuple[NDArray[np.float64], float]:
         """Return the landmarks in photograph pixels, and their spread."""
         picture, fine = reduced(rgb, 2 * DETECTION_SIDE)

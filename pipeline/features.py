@@ -15,7 +15,8 @@ from pytorch_msssim import ms_ssim
 from torch import Tensor
 from torch.nn import functional
 
-from models.anomaly_network import ANSWER_SIDE, AnomalyAnswer, AnomalyNetwork
+from models.anomaly_ensemble import AnomalyEnsemble
+from models.anomaly_network import ANSWER_SIDE, AnomalyAnswer
 from models.latent_covariance import LatentCovariance
 from models.lpips import Lpips
 from pipeline.latent_distances import latent_distances
@@ -112,7 +113,7 @@ class FeatureExtractor:
         )
         return whole, fine
 
-    def judged(self, network: AnomalyNetwork, x_norm: Tensor) -> AnomalyAnswer:
+    def judged(self, network: AnomalyEnsemble, x_norm: Tensor) -> AnomalyAnswer:
         """Return what the anomaly network says of each of K pictures (K, 3, H, W)."""
         drawn, taps = self._seen(x_norm)
         count = len(drawn)

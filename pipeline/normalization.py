@@ -67,7 +67,7 @@ def normalize_batch(
     if profile.start == "average":
         goal = generator.w_avg.expand(len(faces), -1)
     else:
-        goal = torch.stack([encoded(generator, metric, picture, mask) for picture, mask in faces])
+        goal = torch.cat([encoded(generator, metric, x[None], mask[None]) for x, mask in faces])
     start = generator.w_avg + profile.start_share * (goal - generator.w_avg)
     similarity_metric = similarity_metric or metric
     if profile.method == "newton":
@@ -94,11 +94,14 @@ def _noise(generator: Generator, profile: Profile, seed: int) -> tuple[Tensor, l
 
 
 @torch.no_grad()
-def encoded(generator: Generator, metric: Lpips, x_raw: Tensor, mask: Tensor) -> Tensor:
-    """Return the latent (w_dim,) with which the encoder answers a face; raises ProfileError without one."""
+def encoded(generator: Generator, metric: Lpips, x_raw: Tensor, masks: Tensor) -> Tensor:
+    """Return the latents (B, w_dim) with which the encoder answers faces; raises ProfileError without one.
+
+    x_raw: (B, 3, H, W) in [-1, 1]; masks: (B, H, W).
+    """
     if generator.encoder is None:
         raise ProfileError(f"start: {generator.name} has no encoder; use 'average'")
-    small = functional.interpolate(mask[None, None], (ENCODER_SIDE,) * 2, mode="area")
-    picture = resized(x_raw[None], ENCODER_SIDE) * small
-    w: Tensor = generator.encoder(picture, metric.features(picture))[0]
+    small = functional.interpolate(masks[:, None], (ENCODER_SIDE,) * 2, mode="area")
+    picture = resized(x_raw, ENCODER_SIDE) * small
+    w: Tensor = generator.encoder(picture, metric.features(picture))
     return torch.minimum(torch.maximum(w, generator.w_low), generator.w_high)

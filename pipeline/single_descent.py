@@ -44,7 +44,9 @@ class SingleDescent:
         self.objective: Objective = objective_for(
             generator, similarity_metric or metric, x_raw, mask, profile, profile.draw_resolution
         )
-        goal = generator.w_avg if profile.start == "average" else encoded(generator, metric, x_raw, mask)
+        goal = generator.w_avg
+        if profile.start != "average":
+            goal = encoded(generator, metric, x_raw[None], mask[None])[0]
         self._start = generator.w_avg + profile.start_share * (goal - generator.w_avg)
 
     def run(self, seed: int, progress: Progress | None = None, watch: Watch | None = None) -> Found:

@@ -5,13 +5,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.anomaly_network import (
-    ANSWER_SIDE,
-    AnomalyAnswer,
-    AnomalyNetwork,
-    AnomalyNetworkError,
-    load_anomaly_network,
-)
+from models.anomaly_ensemble import AnomalyEnsemble, AnomalyNetworkError, load_anomaly_network
+from models.anomaly_network import ANSWER_SIDE, AnomalyAnswer, AnomalyNetwork
 from pipeline.learned_features import LEARNED_FEATURES, learned_features
 
 _TAPS = ((64, 63), (192, 31), (384, 15), (256, 15), (256, 15))
@@ -34,7 +29,7 @@ def network(**options: bool) -> AnomalyNetwork:
 
 
 @torch.no_grad()
-def answered(judge: AnomalyNetwork, count: int = 2) -> AnomalyAnswer:
+def answered(judge: AnomalyNetwork | AnomalyEnsemble, count: int = 2) -> AnomalyAnswer:
     (raw_taps, raw), (norm_taps, norm) = seen(count, 1), seen(count, 2)
     answer: AnomalyAnswer = judge(raw_taps, norm_taps, raw, norm, disc().expand(count, -1, -1, -1))
     return answer
@@ -72,6 +67,22 @@ def test_file_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     loaded = load_anomaly_network(path, torch.device("cpu"))
     assert torch.equal(answered(loaded.network).severity, answered(judge).severity)
     assert len(loaded.sha256) == 64
+
+
+def test_networks_of_one_file_answer_with_their_mean(tmp_path: Path) -> None:
+    torch.manual_seed(8)
+    members, path = [network().half().float(), AnomalyNetwork(24).half().float().eval()], tmp_path / "two.st"
+    save_file(AnomalyEnsemble(members).tensors(), path)
+    loaded = load_anomaly_network(path, torch.device("cpu")).network
+    assert [member.width for member in loaded.members] == [16, 24]
+    one, other, both = (answered(judge) for judge in (*members, loaded))
+    torch.testing.assert_close(both.severity, (one.severity + other.severity) / 2)
+    torch.testing.assert_close(both.map, (one.map + other.map) / 2)
+
+
+def test_an_ensemble_has_a_member() -> None:
+    with pytest.raises(ValueError, match="no networks"):
+        AnomalyEnsemble([])
 
 
 def test_file_that_is_no_network_is_refused(tmp_path: Path) -> None:

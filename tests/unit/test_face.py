@@ -164,6 +164,15 @@ def test_same_photograph_gives_the_same_landmarks() -> None:
     assert one.landmarks.shape == (68, 2)
 
 
+def test_landmarks_are_fitted_near_a_place_that_is_somewhat_off() -> None:
+    face = resized(generated_face(3), 512)
+    expected = face_finder().find(face).landmarks
+    off = expected + np.array((6, -5))
+    found = face_finder().fitted_near(face, off, seed=2)
+    assert np.linalg.norm(found - expected, axis=1).mean() < 4
+    np.testing.assert_array_equal(face_finder().fitted_near(face, off, seed=2), found)
+
+
 def test_picture_is_left_alone() -> None:
     picture = generated_face(5).copy()
     face_finder().find(picture)

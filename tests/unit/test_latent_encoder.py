@@ -90,10 +90,10 @@ def test_answer_lies_in_the_generators_box_and_ignores_what_is_masked_out() -> N
     wild = tensors()
     wild["encoder.layers.1.weight"] *= 100
     generator = replace(tiny_generator(), encoder=LatentEncoder(wild))
-    picture, mask = pictures(1)[0], torch.zeros(ENCODER_SIDE, ENCODER_SIDE)
-    mask[60:200, 60:200] = 1
+    picture, mask = pictures(1), torch.zeros(1, ENCODER_SIDE, ENCODER_SIDE)
+    mask[:, 60:200, 60:200] = 1
     w = encoded(generator, random_metric(), picture, mask)
-    assert w.shape == (32,)
+    assert w.shape == (1, 32)
     assert (w >= generator.w_low).all()
     assert (w <= generator.w_high).all()
     assert (w == generator.w_low).any() or (w == generator.w_high).any()

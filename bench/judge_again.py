@@ -1,0 +1,99 @@
+"""Lets another anomaly network judge cases that were measured before, without normalizing them anew.
+
+A row of `bench.measure_cases` keeps its latents, from which the normalized faces are drawn again, and the
+photograph is drawn from its case. Resumable; run several side by side with --share.
+
+    python -m bench.judge_again --network FILE --photos DIR --rows out/validation --output out/judged
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from safetensors.torch import load_file
+
+from bench.measure_cases import generated
+from bench.validation_cases import GENERATED, Case
+from bench.validation_pictures import case_picture
+from models.allocator import keep_freed_memory
+from models.anomaly_ensemble import AnomalyEnsemble, load_anomaly_network
+from models.catalog import GENERATOR
+from models.generator import Generator, load_generator
+from models.lpips import Lpips, load_metric
+from pipeline.drawn_face import drawn_face
+from pipeline.features import FEATURE_SIDE, FeatureExtractor, mean_by_name, to_tensor
+from pipeline.learned_features import learned_features
+
+_FIELDS = ("person", "split", "view", "kind", "level", "seed")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--network", type=Path, required=True)
+    arguments.add_argument("--photos", type=Path, help="of the people among the rows")
+    arguments.add_argument("--rows", type=Path, default=Path("out/validation"))
+    arguments.add_argument("--output", type=Path, required=True)
+    arguments.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("N", "OF"))
+    arguments.add_argument("--seed", type=int, default=77, help="of the generated faces")
+    options = arguments.parse_args()
+    keep_freed_memory()
+    device = torch.device("cpu")
+    generator, metric = load_generator(GENERATOR, device), load_metric(device)
+    network = load_anomaly_network(options.network, device).network
+    options.output.mkdir(parents=True, exist_ok=True)
+    number, of = options.share
+    paths = sorted(options.rows.glob("*.json"), key=_urgency)[number::of]
+    for path in track([p for p in paths if not (options.output / p.name).exists()], "judging"):
+        row = json.loads(path.read_text("utf-8"))
+        if "features" in row:
+            judge(row, path, generator, metric, network, options)
+            shutil.copy(path.with_suffix(".safetensors"), options.output)
+        part = options.output / f"{path.stem}.part"
+        part.write_text(json.dumps(row))
+        part.rename(options.output / path.name)
+
+
+def _urgency(path: Path) -> tuple[int, str]:
+    """Undeformed people first, then the strong anomalies, generated faces last."""
+    split, _, _, kind, level = path.stem.split("-")
+    order = 3 if split == GENERATED else 0 if kind == "undeformed" else 1 if level == "1.000" else 2
+    return order, path.name
+
+
+@torch.no_grad()
+def judge(
+    row: dict[str, object],
+    path: Path,
+    generator: Generator,
+    metric: Lpips,
+    network: AnomalyEnsemble,
+    options: argparse.Namespace,
+) -> None:
+    """Put the network's features in the place of those that the row has."""
+    case = Case(**{name: row[name] for name in _FIELDS})  # type: ignore[arg-type]
+    drawn = generated(generator, case, options.seed) if case.split == GENERATED else None
+    face = case_picture(case, options.photos, drawn).face
+    if face is None:
+        raise SystemExit(f"{path.name}: its face is not found any more")
+    mask = torch.from_numpy(face.mask)
+    extractor = FeatureExtractor(metric, to_tensor(face.picture, mask.device), mask, generator.covariance)
+    candidates: list[dict[str, float]] = list(row["candidates"])  # type: ignore[call-overload]
+    learned = []
+    for w in load_file(path.with_suffix(".safetensors"))["w_norm"].float():
+        answer = extractor.judged(network, drawn_face(generator, w[None], mask, FEATURE_SIDE))
+        learned += learned_features(answer, extractor.cells)
+    row["features"] = {**row["features"], **mean_by_name(learned)}  # type: ignore[dict-item]
+    row["candidates"] = [{**a, **b} for a, b in zip(candidates, learned, strict=True)]
+
+
+if __name__ == "__main__":
+    np.seterr(all="raise")
+    main()
