@@ -26,9 +26,11 @@ from models.anomaly_ensemble import AnomalyEnsemble, load_anomaly_network
 from models.catalog import GENERATOR
 from models.generator import Generator, load_generator
 from models.lpips import Lpips, load_metric
+from pipeline.anomaly_map import anomaly_map, judged_map
 from pipeline.drawn_face import drawn_face
 from pipeline.features import FEATURE_SIDE, FeatureExtractor, mean_by_name, to_tensor
 from pipeline.learned_features import learned_features
+from pipeline.region_shares import RegionBaseline, shares_of_face
 
 _FIELDS = ("person", "split", "view", "kind", "level", "seed")
 
@@ -79,19 +81,28 @@ def judge(
 ) -> None:
     """Put the network's features in the place of those that the row has."""
     case = Case(**{name: row[name] for name in _FIELDS})  # type: ignore[arg-type]
-    drawn = generated(generator, case, options.seed) if case.split == GENERATED else None
-    face = case_picture(case, options.photos, drawn).face
+    of_nobody = generated(generator, case, options.seed) if case.split == GENERATED else None
+    face = case_picture(case, options.photos, of_nobody).face
     if face is None:
         raise SystemExit(f"{path.name}: its face is not found any more")
     mask = torch.from_numpy(face.mask)
     extractor = FeatureExtractor(metric, to_tensor(face.picture, mask.device), mask, generator.covariance)
     candidates: list[dict[str, float]] = list(row["candidates"])  # type: ignore[call-overload]
-    learned = []
+    learned, maps, judged = [], [], []
     for w in load_file(path.with_suffix(".safetensors"))["w_norm"].float():
-        answer = extractor.judged(network, drawn_face(generator, w[None], mask, FEATURE_SIDE))
+        drawn = drawn_face(generator, w[None], mask, FEATURE_SIDE)
+        answer = extractor.judged(network, drawn)
         learned += learned_features(answer, extractor.cells)
+        maps.append(extractor.maps(drawn)[1])
+        judged.append(answer.map)
     row["features"] = {**row["features"], **mean_by_name(learned)}  # type: ignore[dict-item]
     row["candidates"] = [{**a, **b} for a, b in zip(candidates, learned, strict=True)]
+    row["regions"] = shares_of_face(
+        anomaly_map(torch.cat(maps), extractor.mask),
+        face.landmarks,
+        RegionBaseline.of_card(generator.card),
+        judged_map(torch.cat(judged), FEATURE_SIDE),
+    )
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def keep(
             {**a.as_dict(), **b, **c}
             for a, b, c in zip(found.features, found.local_features, found.further_features, strict=True)
         ]
-        row["regions"] = shares_of_face(found.anomaly_map, picture.face.landmarks, baseline)
+        row["regions"] = shares_of_face(found.anomaly_map, picture.face.landmarks, baseline, found.judged_map)
         latents = {"w_norm": found.latents.w_norm, "w_raw": found.latents.w_raw}
         save_file(
             {k: v.half().cpu().contiguous() for k, v in latents.items()}, rows / f"{case.name}.safetensors"

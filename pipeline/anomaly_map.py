@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.local_features import smoothed
 
@@ -20,3 +21,14 @@ def anomaly_map(perceptual: Tensor, mask: Tensor) -> NDArray[np.float32]:
     mean = smoothed(perceptual.mean(0, keepdim=True))[0, 0]
     inside = mask[0, 0] > 0.5
     return np.asarray(torch.where(inside, mean, torch.zeros_like(mean)).cpu().numpy(), dtype=np.float32)
+
+
+def judged_map(answers: Tensor, side: int) -> NDArray[np.float32]:
+    """Return what the anomaly network sees, averaged over the candidates; (side, side), >= 0.
+
+    answers: its maps for each of K normalized pictures (K, 1, cells, cells), which fade out over the mask's
+    rim.
+    """
+    mean = answers.mean(0, keepdim=True)
+    large = functional.interpolate(mean, (side,) * 2, mode="bilinear", align_corners=False)
+    return np.asarray(large[0, 0].cpu().numpy(), dtype=np.float32)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.generator import Generator
 from models.lpips import Lpips
-from pipeline.anomaly_map import anomaly_map
+from pipeline.anomaly_map import anomaly_map, judged_map
 from pipeline.descent import Progress
 from pipeline.drawn_face import drawn_face
 from pipeline.face import FaceFinder
@@ -34,6 +34,7 @@ class Measurement:
     features, local_features, further_features: one for each of the K candidates. normalized: the nearest
     candidate's picture, uint8 RGB at the generator's resolution. anomaly_map: where it deviates, float32
     (`FEATURE_SIDE`, `FEATURE_SIDE`), 0 off the mask (`pipeline.anomaly_map`). latents: of all candidates.
+    judged_map: where the anomaly network sees something, of the same side; None without one.
     """
 
     features: list[Features]
@@ -42,6 +43,7 @@ class Measurement:
     normalized: NDArray[np.uint8]
     anomaly_map: NDArray[np.float32]
     latents: Latents
+    judged_map: NDArray[np.float32] | None = None
 
 
 class FaceMeasurer:
@@ -113,7 +115,7 @@ class FaceMeasurer:
     def _measured(self, x_raw: Tensor, mask: Tensor, latents: Latents) -> Measurement:
         generator = self._generator
         extractor = FeatureExtractor(self._metric, x_raw, mask, generator.covariance)
-        features, local, further, maps = [], [], [], []
+        features, local, further, maps, judged = [], [], [], [], []
         # On a CPU one picture at a time: the full network's activations for K of them would take gigabytes.
         together = len(latents.w_norm) if generator.device.type == "cuda" else 1
         for w_norm in torch.split(latents.w_norm, together):
@@ -126,10 +128,17 @@ class FaceMeasurer:
                 answer = extractor.judged(generator.anomaly_network.network, x_norm)
                 learned = learned_features(answer, extractor.cells)
                 located = [{**a, **b} for a, b in zip(located, learned, strict=True)]
+                judged.append(answer.map)
             local += located
             further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
         nearest = int(np.argmin([f.d_xperc for f in features]))
         best = to_picture(generator.network.synthesis(latents.w_norm[nearest, None])[0])
         return Measurement(
-            features, local, further, best, anomaly_map(torch.cat(maps), extractor.mask), latents
+            features,
+            local,
+            further,
+            best,
+            anomaly_map(torch.cat(maps), extractor.mask),
+            latents,
+            judged_map(torch.cat(judged), FEATURE_SIDE) if judged else None,
         )

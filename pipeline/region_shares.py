@@ -3,7 +3,7 @@
 People differ from what a generator draws of them everywhere, and in some places more than in others: an eye
 or a mouth usually deviates more than a cheek. So every region is held against what it usually deviates on
 generated faces without an anomaly, and against the rest of the same face, which some people's light or beard
-makes deviate everywhere.
+makes deviate everywhere. The anomaly network, where there is one, has a map of its own, which is read alike.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from numpy.typing import NDArray
 from models.generator_card import GeneratorCard, GeneratorError
 from pipeline.face_regions import REGIONS, FaceRegion, region_labels
 
+_JUDGED_WEIGHT = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class RegionBaseline:
-    """usual: what each region deviates on undeformed generated faces, as `region_deviation` gives it."""
+    """usual: what each region deviates on undeformed generated faces, as `region_deviation` gives it.
+
+    judged: the same of the anomaly network's map, where there is one.
+    """
 
     usual: Mapping[str, float]
+    judged: RegionBaseline | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError unless every region has a finite value above zero."""
@@ -39,17 +45,30 @@ class RegionBaseline:
         if not card.regions:
             return None
         try:
-            return RegionBaseline({name: float(value) for name, value in card.regions["usual"].items()})
+            usual, judged = card.regions["usual"], card.regions.get("judged")
+            return RegionBaseline(_numbers(usual), RegionBaseline(_numbers(judged)) if judged else None)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise GeneratorError(f"the card of {card.name}: regions: {error}") from error
 
 
 def shares_of_face(
-    anomaly_map: NDArray[np.float32], landmarks: NDArray[np.float64], baseline: RegionBaseline | None
+    anomaly_map: NDArray[np.float32],
+    landmarks: NDArray[np.float64],
+    baseline: RegionBaseline | None,
+    judged_map: NDArray[np.float32] | None = None,
 ) -> dict[str, float]:
-    """Return the shares (`region_shares`) of a face by its map (S, S), 0 off the mask, and its landmarks."""
+    """Return the shares (`region_shares`) of a face by its map (S, S), 0 off the mask, and its landmarks.
+
+    judged_map: the anomaly network's (S, S). Where the baseline knows what is usual for it, shares are the
+    mean of those of both maps, in which the network's count twice.
+    """
     labels = region_labels(landmarks, anomaly_map.shape[0])
-    return region_shares(region_deviation(anomaly_map, labels), baseline)
+    shares = region_shares(region_deviation(anomaly_map, labels), baseline)
+    if judged_map is None or baseline is None or baseline.judged is None:
+        return shares
+    judged = region_shares(region_deviation(judged_map, labels), baseline.judged)
+    both = {region: share + _JUDGED_WEIGHT * judged[region] for region, share in shares.items()}
+    return _as_shares(both)
 
 
 def region_deviation(anomaly_map: NDArray[np.float32], labels: NDArray[np.uint8]) -> dict[FaceRegion, float]:
@@ -81,6 +100,15 @@ def region_shares(
         ratio = {region: value / baseline.usual[region] for region, value in deviation.items()}
         middle = float(np.median(list(ratio.values()))) if ratio else 0.0
         weight = {r: max(0.0, v / middle - 1) if middle > 0 else 0.0 for r, v in ratio.items()}
+    return _as_shares({str(r): w for r, w in weight.items()})
+
+
+def _as_shares(weight: Mapping[str, float]) -> dict[str, float]:
+    """Return the weights so that they sum to 1, where there are any, the greatest first."""
     total = sum(weight.values())
-    shares = {str(r): (w / total if total > 0 else 0.0) for r, w in weight.items()}
+    shares = {region: (w / total if total > 0 else 0.0) for region, w in weight.items()}
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def _numbers(values: Mapping[str, object]) -> dict[str, float]:
+    return {name: float(str(value)) for name, value in values.items()}

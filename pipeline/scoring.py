@@ -173,7 +173,9 @@ class PhotographScorer:
             seconds=watch.seconds,
             local_features=local,
             further_features=further,
-            region_shares=shares_of_face(found.anomaly_map, face.landmarks, self._region_baseline),
+            region_shares=shares_of_face(
+                found.anomaly_map, face.landmarks, self._region_baseline, found.judged_map
+            ),
             warnings=warnings,
             computation=Computation(self.device),
         )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.generator_card import GeneratorError
 from pipeline.anomaly import AnomalyKind, draw_anomaly
-from pipeline.anomaly_map import anomaly_map
+from pipeline.anomaly_map import anomaly_map, judged_map
 from pipeline.face_regions import REGIONS, FaceRegion, region_labels
 from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_tensor
 from pipeline.mask import face_mask
@@ -59,6 +59,33 @@ def test_shares_are_the_excess_over_what_is_usual() -> None:
     assert brighter == pytest.approx(shares)
 
 
+def test_the_networks_map_counts_twice_beside_the_other_where_its_baseline_is_known() -> None:
+    labels = region_labels(landmarks(), 256)
+    usual = usual_map()
+
+    def raised(region: str) -> NDArray[np.float32]:
+        at = labels == list(map(str, REGIONS)).index(region)
+        return np.where(at, 3 * usual, usual).astype(np.float32)
+
+    both = RegionBaseline(USUAL, judged=RegionBaseline(USUAL))
+    shares = shares_of_face(raised("nose"), landmarks(), both, raised("left_cheek"))
+    assert list(shares)[:2] == ["left_cheek", "nose"]
+    assert shares["left_cheek"] == pytest.approx(2 / 3, abs=0.02)
+    assert shares["nose"] == pytest.approx(1 / 3, abs=0.02)
+    alone = shares_of_face(raised("nose"), landmarks(), BASELINE)
+    for baseline, judged in ((BASELINE, raised("left_cheek")), (both, None)):
+        assert shares_of_face(raised("nose"), landmarks(), baseline, judged) == alone
+
+
+def test_what_the_network_sees_is_enlarged() -> None:
+    answers = torch.zeros(2, 1, 32, 32)
+    answers[:, 0, 10, 20] = torch.tensor([0.2, 0.6])
+    found = judged_map(answers, 256)
+    assert found.shape == (256, 256)
+    assert found.max() == pytest.approx(0.4, rel=0.15)
+    assert [n // 8 for n in np.unravel_index(found.argmax(), found.shape)] == [10, 20]
+
+
 def test_a_face_that_deviates_everywhere_alike_deviates_nowhere() -> None:
     alike = {region: 4 * usual for region, usual in USUAL.items()}
     assert set(region_shares(alike, BASELINE).values()) == {0.0}
@@ -85,7 +112,10 @@ def test_a_baseline_that_cannot_be_one_is_refused() -> None:
     assert RegionBaseline.of_card(replace(card, regions={})) is None
     told = replace(card, regions={"usual": {str(region): 0.1 for region in REGIONS}})
     assert RegionBaseline.of_card(told) == RegionBaseline(dict.fromkeys(map(str, REGIONS), 0.1))
-    for wrong in ({"usual": {"nose": 0.1}}, {"usual": dict(USUAL, nose=0.0)}, {"usual": 3}, {"other": {}}):
+    half = {"usual": USUAL, "judged": {"nose": 0.1}}
+    for wrong in (
+        {"usual": {"nose": 0.1}}, {"usual": dict(USUAL, nose=0.0)}, {"usual": 3}, {"other": {}}, half,
+    ):  # fmt: skip
         with pytest.raises(GeneratorError, match="regions"):
             RegionBaseline.of_card(replace(card, regions=wrong))
 
