@@ -6,10 +6,14 @@ network sees the result and is told where the drawing changed the face, and how 
 scale (`pipeline.perceptual_severity`). The variant `kinds` also sees the named kinds, which otherwise are
 kept to test it; `blind` does not see the normalized face: both to measure what each is worth.
 
-The network that ships is the variant `shipped` of the line below, made on one NVIDIA GPU with 16 processor
-cores beside it. Two cores without a GPU take hours.
+The larger of the two networks that ship is the mean of the weights (`bench.join_anomaly_networks`) that the
+two lines below end with. The first ran on an NVIDIA H200 with 16 processor cores beside it, before there were
+`natural_moves`; the second took half an hour of two cores. The smaller one was trained as the first, on 800 faces.
 
-    python -m bench.train_anomaly_network --making-seconds 230 --training-seconds 150 --output out/anomaly
+    python -m bench.train_anomaly_network --faces 30000 --making-seconds 190 --training-seconds 120
+        --output out/anomaly
+    python -m bench.train_anomaly_network --faces 80 --seed 31 --batch 16 --cheap --learned-together 16
+        --rate 3e-4 --epochs 8 --begin out/anomaly/shipped.safetensors --output out/further
 """
 
 from __future__ import annotations
