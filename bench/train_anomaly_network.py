@@ -8,7 +8,8 @@ kept to test it; `blind` does not see the normalized face: both to measure what 
 
 The larger of the two networks that ship is the mean of the weights (`bench.join_anomaly_networks`) that the
 two lines below end with. The first ran on an NVIDIA H200 with 16 processor cores beside it, before there were
-`natural_moves`; the second took half an hour of two cores. The smaller one was trained as the first, on 800 faces.
+`natural_moves`; the second took half an hour of two cores. The smaller one was trained as the first, on 800
+faces.
 
     python -m bench.train_anomaly_network --faces 30000 --making-seconds 190 --training-seconds 120
         --output out/anomaly
