@@ -143,6 +143,7 @@ def test_a_study_sent_by_the_documented_requests_comes_back_scored(
     _data_folder_is_as_documented(node.data)
 
 
+@pytest.mark.torture
 def test_the_script_sends_again_what_the_node_did_not_take(node: DocumentedNode, photograph: bytes) -> None:
     with documented_orthanc(node, autoroute=True) as orthanc:
         missed = orthanc.store(photograph)

@@ -142,7 +142,7 @@ def _soak(tmp_path: Path, *, senders: int, studies: int, photographs: int) -> No
 
 
 def test_a_little_load(tmp_path: Path) -> None:
-    _soak(tmp_path, senders=2, studies=2, photographs=10)
+    _soak(tmp_path, senders=2, studies=2, photographs=4)
 
 
 @pytest.mark.torture

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from tests.integration.running_node import (
@@ -63,6 +64,7 @@ def test_a_worker_scores_what_the_node_receives_and_what_waits_together(
     assert Counter(executions(node.scorer_log, "begin")) == dict.fromkeys(uids, 1)
 
 
+@pytest.mark.torture
 def test_a_worker_that_comes_back_late_records_and_delivers_nothing_again(
     tmp_path: Path, postgresql: PostgresPeer
 ) -> None:
