@@ -13,7 +13,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.progress import track
 from safetensors.torch import load_file
@@ -21,6 +20,7 @@ from safetensors.torch import load_file
 from bench.measure_cases import generated
 from bench.validation_cases import GENERATED, Case
 from bench.validation_pictures import case_picture
+from bench.validation_rows import write_row
 from models.allocator import keep_freed_memory
 from models.anomaly_ensemble import AnomalyEnsemble, load_anomaly_network
 from models.catalog import GENERATOR
@@ -58,9 +58,7 @@ def main() -> None:
         if "features" in row:
             judge(row, path, generator, metric, network, options)
             shutil.copy(path.with_suffix(".safetensors"), options.output)
-        part = options.output / f"{path.stem}.part"
-        part.write_text(json.dumps(row))
-        part.rename(options.output / path.name)
+        write_row(options.output / path.name, row)
 
 
 def _urgency(path: Path) -> tuple[int, str]:
@@ -106,5 +104,4 @@ def judge(
 
 
 if __name__ == "__main__":
-    np.seterr(all="raise")
     main()

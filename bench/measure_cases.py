@@ -9,7 +9,6 @@ normalizes several faces together on a GPU, one after the other on a CPU (some 1
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import time
 from collections import deque
@@ -34,6 +33,7 @@ from bench.validation_cases import (
     cases_of_people,
 )
 from bench.validation_pictures import CasePicture, case_picture
+from bench.validation_rows import write_row
 from models.allocator import keep_freed_memory
 from models.catalog import GENERATOR
 from models.generator import Generator, choose_device, load_generator
@@ -165,9 +165,7 @@ def keep(
         save_file(
             {k: v.half().cpu().contiguous() for k, v in latents.items()}, rows / f"{case.name}.safetensors"
         )
-    path = rows / f"{case.name}.json"
-    path.with_suffix(".part").write_text(json.dumps(row))
-    path.with_suffix(".part").rename(path)
+    write_row(rows / f"{case.name}.json", row)
 
 
 if __name__ == "__main__":

@@ -10,23 +10,16 @@ does.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.progress import track
 from torch import Tensor
 
-from bench.compare_profiles import Bench, picture, tensors
+from bench.compare_profiles import Bench
+from bench.step_curve import of_photographs
 from bench.table import show
-from models.allocator import keep_freed_memory
-from models.catalog import GENERATOR
-from models.generator import choose_device, load_generator
-from models.lpips import load_metric
-from pipeline.face import load_face_finder
-from pipeline.measurement import FaceMeasurer
 from pipeline.normalization import encoded
 from pipeline.profile import Profile
 from pipeline.proximal_newton import NewtonState, newton
@@ -37,27 +30,11 @@ STEPS = (0, 2, 4)
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--photos", type=Path, required=True, help="a folder of frontal photographs")
-    arguments.add_argument("--pattern", default="*_03.jpg", help="which of its files, one a person")
-    arguments.add_argument("--faces", type=int, default=8)
-    arguments.add_argument("--output", type=Path, default=Path("bench/results/raw_start.json"))
-    options = arguments.parse_args()
-    keep_freed_memory()
-    generator = load_generator(GENERATOR, choose_device("auto"))
-    metric = load_metric(generator.device)
-    profile = Profile.from_card(generator.card.profiles["fast"])
-    bench = Bench(generator, metric, FaceMeasurer(generator, metric, load_face_finder(), profile, 0))
-    found = [
-        lpips_by_start(bench, profile, *tensors(picture(bench, number, options), generator))
-        for number in track(range(options.faces), description="photographs")
-    ]
+    found, output = of_photographs(__doc__, Path("bench/results/raw_start.json"), lpips_by_start)
     mean = {name: [round(float(np.mean(v)), 4) for v in zip(*(f[name] for f in found), strict=True)]
             for name in found[0]}  # fmt: skip
     record = {"photographs": len(found), "steps": STEPS, "raw_lpips": mean}
-    options.output.write_text(json.dumps(record, indent=1) + "\n")
+    output.write_text(json.dumps(record, indent=1) + "\n")
     show("raw LPIPS after " + ", ".join(map(str, STEPS)) + " steps", [(n, str(v)) for n, v in mean.items()])
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -35,28 +36,38 @@ CHEAP = (0, 2, 4, 8, 12)
 WHOLE = (4, 8, 14, 24)
 STARTS = ("average", "encoder")
 
+Found = TypeVar("Found")
+
 
 def main() -> None:
+    courses, output = of_photographs(__doc__, Path("bench/results/step_curve.json"), course)
+    record = mean_course(courses)
+    output.write_text(json.dumps({"photographs": len(courses), "steps": record}, indent=1) + "\n")
+    show("step curve", [(name, str(terms)) for name, terms in record.items()])
+
+
+def of_photographs(
+    description: str | None, output: Path, measured: Callable[[Bench, Profile, Tensor, Tensor], Found]
+) -> tuple[list[Found], Path]:
+    """Measure photographs under `fast` as the command line says; return what was found, and where it goes."""
     arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--photos", type=Path, required=True, help="a folder of frontal photographs")
     arguments.add_argument("--pattern", default="*_03.jpg", help="which of its files, one a person")
     arguments.add_argument("--faces", type=int, default=8)
-    arguments.add_argument("--output", type=Path, default=Path("bench/results/step_curve.json"))
+    arguments.add_argument("--output", type=Path, default=output)
     options = arguments.parse_args()
     keep_freed_memory()
     generator = load_generator(GENERATOR, choose_device("auto"))
     metric = load_metric(generator.device)
     profile = Profile.from_card(generator.card.profiles["fast"])
     bench = Bench(generator, metric, FaceMeasurer(generator, metric, load_face_finder(), profile, 0))
-    courses = [
-        course(bench, profile, *tensors(picture(bench, number, options), generator))
+    found = [
+        measured(bench, profile, *tensors(picture(bench, number, options), generator))
         for number in track(range(options.faces), description="photographs")
     ]
-    record = mean_course(courses)
-    options.output.write_text(json.dumps({"photographs": len(courses), "steps": record}, indent=1) + "\n")
-    show("step curve", [(name, str(terms)) for name, terms in record.items()])
+    return found, options.output
 
 
 def course(bench: Bench, profile: Profile, x_raw: Tensor, mask: Tensor) -> dict[str, dict[str, float]]:

@@ -28,6 +28,13 @@ class Row:
     regions: Mapping[str, float]
 
 
+def write_row(path: Path, row: Mapping[str, object]) -> None:
+    """Write a row; it is there whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(row), "utf-8")
+    part.rename(path)
+
+
 def read_rows(folder: Path) -> list[Row]:
     """Return all rows with features, in the order of their names; faces that were not found have none."""
     rows = []

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.alignment import Alignment, find_alignment
+from pipeline.alignment import Alignment, align, find_alignment
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.anomaly_free import draw_free_anomaly
 from pipeline.capture_variation import vary_capture
@@ -99,10 +99,7 @@ def _variant(
 
 def _aligned_small(rgb: NDArray[np.uint8], alignment: Alignment) -> NDArray[np.uint8]:
     """Return the aligned face at 256 px, by way of 512: twice as fast as by way of 1024."""
-    half = np.array(((0.5, 0, -0.25), (0, 0.5, -0.25))) @ np.vstack([alignment.matrix, (0, 0, 1)])
-    aligned = cv2.warpAffine(
-        rgb, half, (2 * SEEN_SIDE,) * 2, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-    )
+    aligned = align(rgb, alignment, 2 * SEEN_SIDE)
     return np.asarray(cv2.resize(aligned, (SEEN_SIDE,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
 
 

@@ -86,14 +86,13 @@ def load_anomaly_network(path: Path, device: torch.device) -> LoadedAnomalyNetwo
 def _members(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """Return each network's tensors by their own names."""
     parts: list[dict[str, Tensor]] = []
-    while found := {
-        name.removeprefix(prefix): value
-        for prefix in (f"{_PREFIX}.{len(parts)}.",)
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }:
+    while found := _below(tensors, f"{_PREFIX}.{len(parts)}."):
         parts.append(found)
     return parts or [dict(tensors)]
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}
 
 
 def _network(tensors: Mapping[str, Tensor]) -> AnomalyNetwork:

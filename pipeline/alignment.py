@@ -65,13 +65,15 @@ def find_alignment(landmarks: NDArray[np.float64]) -> Alignment:
     return Alignment(np.column_stack([rotation, offset]))
 
 
-def align(rgb: NDArray[np.uint8], alignment: Alignment) -> NDArray[np.uint8]:
-    """Return the aligned face, uint8 (1024, 1024, 3); what lies outside the photograph is reflected.
+def align(rgb: NDArray[np.uint8], alignment: Alignment, side: int = ALIGNED_SIDE) -> NDArray[np.uint8]:
+    """Return the aligned face, uint8 (side, side, 3); what lies outside the photograph is reflected.
 
     A photograph that is larger than the frame is averaged down first, so that no detail aliases.
     """
-    matrix = alignment.matrix
-    reduction = 1 / alignment.scale
+    share = side / ALIGNED_SIDE
+    smaller = np.array([[share, 0, (share - 1) / 2], [0, share, (share - 1) / 2]])
+    matrix = smaller @ np.vstack([alignment.matrix, (0, 0, 1)])
+    reduction = 1 / (alignment.scale * share)
     if reduction > 1.5:
         size = (max(1, round(rgb.shape[1] / reduction)), max(1, round(rgb.shape[0] / reduction)))
         sx, sy = rgb.shape[1] / size[0], rgb.shape[0] / size[1]
@@ -80,6 +82,6 @@ def align(rgb: NDArray[np.uint8], alignment: Alignment) -> NDArray[np.uint8]:
         enlarge = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
         matrix = matrix @ enlarge
     aligned = cv2.warpAffine(
-        rgb, matrix, (ALIGNED_SIDE, ALIGNED_SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+        rgb, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
     )
     return np.asarray(aligned, dtype=np.uint8)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.anatomy import Anatomy, Points
 from pipeline.skin_paint import (
+    Mask,
     Picture,
     Tint,
     distance_field,
@@ -91,10 +92,8 @@ def _displacement(
 def _patch(
     face: Picture, anatomy: Anatomy, place: Points, side: int, strength: float, rng: np.random.Generator
 ) -> Picture:
-    shape, unit = face.shape[:2], anatomy.unit
-    radius = float(np.exp(rng.uniform(np.log(0.09), np.log(0.7)))) * unit
-    radii = (radius, radius * rng.uniform(0.5, 1.0))
-    field = distance_field(shape, place, radii, side * rng.uniform(0, np.pi), rng.uniform(0, 0.5), rng)
+    shape = face.shape[:2]
+    _, field = _ragged(shape, anatomy, place, side, rng, (0.09, 0.7), 0.5, 0.5)
     soft = rng.uniform(0.08, 0.5)
     mask = smoothstep((1 - field) / soft) * skin_mask(shape, anatomy) * np.float32(strength)
     return tinted(face, mask, **_colour(rng), texture=noise(shape, int(rng.integers(20, 80)), rng))
@@ -151,16 +150,34 @@ def _transplant(
     face: Picture, anatomy: Anatomy, place: Points, side: int, strength: float, rng: np.random.Generator
 ) -> Picture:
     """Cover a place with what lies beside it, more of it the stronger; the rim is sharp or soft."""
-    shape, unit = face.shape[:2], anatomy.unit
-    radius = float(np.exp(rng.uniform(np.log(0.1), np.log(0.4)))) * unit
-    radii = (radius, radius * rng.uniform(0.35, 1.0))
-    field = distance_field(shape, place, radii, side * rng.uniform(0, np.pi), rng.uniform(0, 0.3), rng)
+    shape = face.shape[:2]
+    radius, field = _ragged(shape, anatomy, place, side, rng, (0.1, 0.4), 0.35, 0.3)
     rim, angle = rng.uniform(0.05, 0.5), rng.uniform(0, 2 * np.pi)
     away = rng.uniform(0.6, 1.4) * radius * np.array((side * np.cos(angle), np.sin(angle)))
     weight = smoothstep((0.35 + 0.65 * strength - field) / rim)[..., None]
     move = np.array(((1, 0, away[0]), (0, 1, away[1])), np.float64)
     beside = cv2.warpAffine(face, move, shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(np.rint(face + weight * (beside.astype(np.float32) - face)), np.uint8)
+
+
+def _ragged(
+    shape: tuple[int, int],
+    anatomy: Anatomy,
+    place: Points,
+    side: int,
+    rng: np.random.Generator,
+    sizes: tuple[float, float],
+    least_ratio: float,
+    most_ragged: float,
+) -> tuple[float, Mask]:
+    """Draw an oval with a ragged rim; return its radius and the distance from its middle, 1 on the rim.
+
+    sizes: the radius, from and to, in units of the face.
+    """
+    radius = float(np.exp(rng.uniform(*np.log(sizes)))) * anatomy.unit
+    radii = (radius, radius * rng.uniform(least_ratio, 1.0))
+    angle, ragged = side * rng.uniform(0, np.pi), rng.uniform(0, most_ragged)
+    return radius, distance_field(shape, place, radii, angle, ragged, rng)
 
 
 _DRAWINGS = (_displacement, _patch, _line, _lump, _transplant)

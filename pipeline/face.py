@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -119,14 +120,9 @@ class FaceFinder:
 
         Four of the usual 27 fits, which the seed draws: for training, where many faces are wanted.
         """
-        box = _usual_box(landmarks)
-        middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
-        boxes = np.random.default_rng(seed).choice(_PERTURBATIONS, 4, replace=False)
-        fits = [
-            self._fit(rgb, np.concatenate([middle + half * (x - s, y - s), middle + half * (x + s, y + s)]))
-            for s, x, y in boxes
-        ]
-        return np.asarray(np.mean(fits, axis=0), dtype=np.float64)
+        chosen = np.random.default_rng(seed).choice(_PERTURBATIONS, 4, replace=False)
+        fits = self._fits(rgb, _usual_box(landmarks), chosen.tolist())
+        return np.asarray(fits.mean(0), dtype=np.float64)
 
     def _landmarks(self, rgb: NDArray[np.uint8], found: Detection) -> tuple[NDArray[np.float64], float]:
         """Return the landmarks in photograph pixels, and their spread."""
@@ -158,11 +154,16 @@ class FaceFinder:
         fits = self._fits(np.asarray(upright, dtype=np.uint8), box)
         return np.asarray((fits - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T)
 
-    def _fits(self, picture: NDArray[np.uint8], box: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the fits from 27 boxes around the detector's: one alone jumps, their mean hardly does."""
+    def _fits(
+        self,
+        picture: NDArray[np.uint8],
+        box: NDArray[np.float64],
+        perturbations: Iterable[Sequence[float]] = _PERTURBATIONS,
+    ) -> NDArray[np.float64]:
+        """Return the fits from boxes around the detector's: one alone jumps, the mean of 27 hardly does."""
         middle, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]) / 2
         fits = []
-        for size, x, y in _PERTURBATIONS:
+        for size, x, y in perturbations:
             near, far = middle + half * (x - size, y - size), middle + half * (x + size, y + size)
             fits.append(self._fit(picture, np.concatenate([near, far])))
         return np.array(fits)
