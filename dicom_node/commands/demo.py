@@ -32,7 +32,9 @@ def demo(
     pacs: Annotated[
         ArchiveKind, typer.Option(help="auto: Orthanc where it is installed, else the built-in one.")
     ] = ArchiveKind.AUTO,
-    timeout_seconds: Annotated[float, typer.Option(min=1, help="When to give up.")] = 900.0,
+    timeout_seconds: Annotated[
+        float, typer.Option(min=1, help="How long to wait for the results, once the photographs are sent.")
+    ] = 900.0,
     profile: Annotated[str, typer.Option(help="Of the scoring, as in the settings.")] = "fast",
     generator: Annotated[str, typer.Option(metavar="NAME", help="As in the settings.")] = "",
     regressor: Annotated[str, typer.Option(metavar="FILE", help="As in the settings.")] = "",

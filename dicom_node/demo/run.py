@@ -21,11 +21,16 @@ from dicom_node.sender import Sender, Verdict
 from pipeline.face import FaceFinder, load_face_finder
 
 _POLL_SECONDS = 0.5
+# Reading the weights and a first compilation take most of a minute on two busy cores.
+_START_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
-    """One run; scoring: section [scoring] of the node's settings; folder: data and logs of everything."""
+    """One run; scoring: section [scoring] of the node's settings; folder: data and logs of everything.
+
+    timeout_seconds: how long the results may take, once the node has both photographs.
+    """
 
     folder: Path
     output: Path
@@ -49,15 +54,11 @@ class Demo:
             with self.console.status("Drawing a test face, loading the node's weights"):
                 photographs = self._photographs(faces)
                 self._say(f"Test patient: two encounters drawn in {self.folder}")
-                node.wait_until_ready(self._deadline)
+                node.wait_until_ready(time.monotonic() + _START_SECONDS)
             self._say(f"Node: facenorm serve on port {node.port}, log in {node.log}")
             self._send(photographs, node)
             arrived = self._wait(photographs, archive, node)
         return self._conclude(arrived, faces, node.log)
-
-    @property
-    def _deadline(self) -> float:
-        return self.began + self.timeout_seconds
 
     def _photographs(self, faces: FaceFinder) -> list[Photograph]:
         face = draw_sample_face(faces)
@@ -79,6 +80,7 @@ class Demo:
     def _wait(self, photographs: Sequence[Photograph], archive: Archive, node: NodeProcess) -> list[Arrival]:
         """Poll the PACS until everything is there or time is up; tell each arrival once."""
         told: set[str] = set()
+        deadline = time.monotonic() + self.timeout_seconds
         with self.console.status("") as status:
             while True:
                 arrived = arrivals(photographs, archive.objects())
@@ -86,7 +88,7 @@ class Demo:
                     if line not in told:
                         self._say(line)
                         told.add(line)
-                if all(one.settled for one in arrived) or time.monotonic() > self._deadline:
+                if all(one.settled for one in arrived) or time.monotonic() > deadline:
                     return arrived
                 node.check()
                 done = sum(bool(one.reported) for one in arrived)
