@@ -148,8 +148,8 @@ def try_setting(generator: Generator, metric: Lpips, profile: Profile, cases: li
             seconds.append(time.perf_counter() - began)
             with torch.no_grad():
                 x_norm = generator.network.synthesis(latents.w_norm)
-                extractor = FeatureExtractor(metric, x, case.mask)
-                distances.append(extractor.compare(x_norm, latents.w_raw, latents.w_norm)[0].d_xperc)
+                extractor = FeatureExtractor(metric, x[None], case.mask[None])
+                distances.append(extractor.compare(x_norm, latents.w_raw[None], latents.w_norm)[0][0].d_xperc)
                 left.append(local_distance(metric, x_norm, case.undeformed[None], case))
         averageness.append(float((latents.w_norm - generator.w_avg).abs().mean()))
     made = [local_distance(metric, case.deformed[None], case.undeformed[None], case) for case in cases]

@@ -177,12 +177,12 @@ def figures(bench: Bench, face: AlignedFace, path: Path) -> dict[str, float]:
     objective = Objective(
         generator, bench.metric, x_raw, mask, profile.metric_resolution, generator.network.resolution
     )
-    extractor = FeatureExtractor(bench.metric, x_raw, mask, generator.covariance)
+    extractor = FeatureExtractor(bench.metric, x_raw[None], mask[None], generator.covariance)
     features, by_name, similarity = [], [], []
     for w_norm in latents.w_norm[:, None]:
         x_norm = generator.network.synthesis(w_norm)
-        features += extractor.compare(x_norm, latents.w_raw, w_norm)
-        further = extractor.compare_further(x_norm, latents.w_raw, w_norm)
+        paper, further = extractor.compare(x_norm, latents.w_raw[None], w_norm)
+        features += paper
         learned = [{}]
         if generator.anomaly_network is not None:
             answer = extractor.judged(generator.anomaly_network.network, x_norm)

@@ -83,8 +83,9 @@ def judge(
     face = case_picture(case, options.photos, of_nobody).face
     if face is None:
         raise SystemExit(f"{path.name}: its face is not found any more")
-    mask = torch.from_numpy(face.mask)
-    extractor = FeatureExtractor(metric, to_tensor(face.picture, mask.device), mask, generator.covariance)
+    mask = torch.from_numpy(face.mask)[None]
+    picture = to_tensor(face.picture, mask.device)[None]
+    extractor = FeatureExtractor(metric, picture, mask, generator.covariance)
     candidates: list[dict[str, float]] = list(row["candidates"])  # type: ignore[call-overload]
     learned, maps, judged = [], [], []
     for w in load_file(path.with_suffix(".safetensors"))["w_norm"].float():
@@ -96,10 +97,10 @@ def judge(
     row["features"] = {**row["features"], **mean_by_name(learned)}  # type: ignore[dict-item]
     row["candidates"] = [{**a, **b} for a, b in zip(candidates, learned, strict=True)]
     row["regions"] = shares_of_face(
-        anomaly_map(torch.cat(maps), extractor.mask),
+        anomaly_map(torch.cat(maps)[None], extractor.mask)[0],
         face.landmarks,
         RegionBaseline.of_card(generator.card),
-        judged_map(torch.cat(judged), FEATURE_SIDE),
+        judged_map(torch.cat(judged)[None], FEATURE_SIDE)[0],
     )
 
 

@@ -38,10 +38,11 @@ from models.allocator import keep_freed_memory
 from models.catalog import GENERATOR
 from models.generator import Generator, choose_device, load_generator
 from models.lpips import load_metric
+from pipeline.compared_candidates import Measurement
 from pipeline.face import load_face_finder
 from pipeline.generated_face import generated_face
 from pipeline.kept_measurements import averaged_features
-from pipeline.measurement import FaceMeasurer, Measurement
+from pipeline.measurement import FaceMeasurer
 from pipeline.newton_normalization import StepEngine
 from pipeline.profile import Profile
 from pipeline.region_shares import RegionBaseline, shares_of_face

@@ -55,10 +55,10 @@ def scoring_once(generator: str) -> Callable[[], None]:
     def once() -> None:
         latents = normalize(chosen, metric, x_raw, mask, profile, 0)
         with torch.no_grad():
-            extractor = FeatureExtractor(metric, x_raw, mask)
+            extractor = FeatureExtractor(metric, x_raw[None], mask[None])
             for w_norm in latents.w_norm[:, None]:
                 x_norm = chosen.network.synthesis(w_norm)
-                extractor.compare(x_norm, latents.w_raw, w_norm)
+                extractor.compare(x_norm, latents.w_raw[None], w_norm)
                 extractor.locate(x_norm)
 
     return once

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compared_candidates import Measurement
 from pipeline.computation import Computation, DeviceFault, DeviceFaultError
 from pipeline.device_faults import device_faults
 from pipeline.locating import AlignedFace
 from pipeline.locator_pool import Located, LocatorPool
-from pipeline.measurement import Measurement
 from pipeline.photograph import read_photograph
 from pipeline.quality_thresholds import QualityThresholds
 from pipeline.rejection import UnscorablePhotographError

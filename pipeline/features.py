@@ -33,111 +33,102 @@ FINE_TAPS = 2
 
 
 class FeatureExtractor:
-    """Compares one photograph with any number of normalized pictures; its own features are computed once."""
+    """Compares F photographs with normalized pictures, K of each; their own features are computed once.
+
+    Pictures, and whatever is returned, come face by face: the K of the first photograph, then the K of the
+    next. Figures leave the device in one piece for all of them, since a GPU waits for each piece.
+    """
 
     def __init__(
         self, metric: Lpips, x_raw: Tensor, mask: Tensor, covariance: LatentCovariance | None = None
     ) -> None:
-        """x_raw: (3, H, W) in [-1, 1]; mask: (H, W) of 0 and 1; covariance: the generator's, of w."""
+        """x_raw: (F, 3, H, W) in [-1, 1]; mask: (F, H, W) of 0 and 1; covariance: the generator's, of w."""
         self._metric, self._covariance = metric, covariance
-        self._mask = functional.interpolate(mask[None, None], (FEATURE_SIDE,) * 2, mode="area")
-        self._raw = resized(x_raw[None], FEATURE_SIDE) * self._mask
+        self._mask = functional.interpolate(mask[:, None], (FEATURE_SIDE,) * 2, mode="area")
+        self._raw = resized(x_raw, FEATURE_SIDE) * self._mask
         self._raw_features = metric.features(self._raw)
         self._weights = metric.tap_weights(self._mask, self._raw_features)
         self._last: tuple[Tensor, Tensor, tuple[Tensor, ...]] | None = None
 
+    @staticmethod
+    def of_each(x: Tensor, rows: int) -> Tensor:
+        """Return what is there once for each photograph (F, ...) as often as there are pictures of it."""
+        each = rows // len(x)
+        return x.expand(each, *x.shape[1:]) if len(x) == 1 else x.repeat_interleave(each, 0)
+
+    def _raw_taps(self, rows: int) -> list[Tensor]:
+        return [self.of_each(tap, rows) for tap in self._raw_features]
+
     def _seen(self, x_norm: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Return the pictures as they are compared, with their taps; those asked for last are kept."""
         if self._last is None or self._last[0] is not x_norm:
-            drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * self._mask
+            masks = self.of_each(self._mask, len(x_norm))
+            drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * masks
             self._last = (x_norm, drawn, self._metric.features(drawn))
         return self._last[1:]
 
-    def compare(self, x_norm: Tensor, w_raw: Tensor, w_norm: Tensor) -> list[Features]:
-        """Return the five features for each of K pictures.
+    def compare(
+        self, x_norm: Tensor, w_raw: Tensor, w_norm: Tensor
+    ) -> tuple[list[Features], list[dict[str, float]]]:
+        """Return of each picture the five features, and by name the further ones.
 
-        x_norm: (K, 3, H, W) in [-1, 1]; w_raw: (w_dim,); w_norm: (K, w_dim).
+        x_norm: (F K, 3, H, W) in [-1, 1]; w_raw: (F, w_dim); w_norm: (F K, w_dim). The further ones are
+        those of `pipeline.result.FURTHER_FEATURES`; without a covariance there is no d_wmahalanobis.
         """
         drawn, taps = self._seen(x_norm)
-        d_xperc = self._metric.distance(taps, self._raw_features, self._weights)
-        similarity = ms_ssim(
-            (drawn + 1) / 2, ((self._raw + 1) / 2).expand_as(drawn), data_range=1.0, size_average=False
-        )
-        further = self._distances(drawn, w_raw, w_norm)
-        return [
-            Features(
-                d_xperc=float(d_xperc[k]),
-                d_xstr=(1 - float(similarity[k])) / 2,
-                d_xpsnr=further[k]["d_xpsnr"],
-                d_wbc=further[k]["d_wbc"],
-                d_wcorr=further[k]["d_wcorr"],
-            )
-            for k in range(len(drawn))
+        rows = len(drawn)
+        weights = [self.of_each(weight, rows) for weight in self._weights]
+        d_xperc = self._metric.distance(taps, self._raw_taps(rows), weights)
+        raw, mask = self.of_each(self._raw, rows), self.of_each(self._mask, rows)
+        similarity = ms_ssim((drawn + 1) / 2, (raw + 1) / 2, data_range=1.0, size_average=False)
+        ours = torch.stack((d_xperc, (1 - similarity) / 2), 1).tolist()
+        pairs = zip(_latents(self.of_each(w_raw, rows)), _latents(w_norm), strict=True)
+        of_latents = [latent_distances(u, v, self._covariance) for u, v in pairs]
+        found = [a | b for a, b in zip(picture_distances(drawn, raw, mask), of_latents, strict=True)]
+        features = [
+            Features(perceptual, structural, one["d_xpsnr"], one["d_wbc"], one["d_wcorr"])
+            for (perceptual, structural), one in zip(ours, found, strict=True)
         ]
-
-    def compare_further(self, x_norm: Tensor, w_raw: Tensor, w_norm: Tensor) -> list[dict[str, float]]:
-        """Return the further features (`pipeline.result.FURTHER_FEATURES`) of each of K pictures, by name.
-
-        Shapes as in `compare`. Without a covariance there is no d_wmahalanobis.
-        """
-        drawn, _ = self._seen(x_norm)
-        return [
-            {name: found[name] for name in FURTHER_FEATURES if name in found}
-            for found in self._distances(drawn, w_raw, w_norm)
-        ]
-
-    def _distances(self, drawn: Tensor, w_raw: Tensor, w_norm: Tensor) -> list[dict[str, float]]:
-        raw = _latent(w_raw)
-        return [
-            {**pictures, **latent_distances(raw, _latent(w), self._covariance)}
-            for pictures, w in zip(picture_distances(drawn, self._raw, self._mask), w_norm, strict=True)
-        ]
+        return features, [{name: one[name] for name in FURTHER_FEATURES if name in one} for one in found]
 
     def locate(self, x_norm: Tensor, maps: Tensor | None = None) -> list[dict[str, float]]:
-        """Return the local features (`pipeline.local_features`) of each of K pictures (K, 3, H, W).
+        """Return the local features (`pipeline.local_features`) of each picture (F K, 3, H, W).
 
         maps: the first of their `maps`, where the caller has them already.
         """
         drawn, _ = self._seen(x_norm)
-        return local_features(self.maps(x_norm)[0] if maps is None else maps, self._raw, drawn, self._mask)
+        raw, mask = (self.of_each(x, len(drawn)) for x in (self._raw, self._mask))
+        return local_features(self.maps(x_norm)[0] if maps is None else maps, raw, drawn, mask)
 
     def maps(self, x_norm: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the local LPIPS of each of K pictures (K, 3, H, W): of all taps, and of the finest alone.
+        """Return the local LPIPS of each picture (F K, 3, H, W): of all taps, and of the finest alone.
 
-        Both are (K, 1, FEATURE_SIDE, FEATURE_SIDE). The second adds the first `FINE_TAPS` taps.
+        Both are (F K, 1, FEATURE_SIDE, FEATURE_SIDE). The second adds the first `FINE_TAPS` taps.
         """
         _, drawn = self._seen(x_norm)
-        whole, fine = (
-            self._metric.map(drawn[:taps], self._raw_features[:taps], FEATURE_SIDE)
-            for taps in (None, FINE_TAPS)
-        )
+        raw = self._raw_taps(len(x_norm))
+        whole, fine = (self._metric.map(drawn[:taps], raw[:taps], FEATURE_SIDE) for taps in (None, FINE_TAPS))
         return whole, fine
 
     def judged(self, network: AnomalyEnsemble, x_norm: Tensor) -> AnomalyAnswer:
-        """Return what the anomaly network says of each of K pictures (K, 3, H, W)."""
+        """Return what the anomaly network says of each picture (F K, 3, H, W)."""
         drawn, taps = self._seen(x_norm)
-        count = len(drawn)
-        answer: AnomalyAnswer = network(
-            [tap.expand(count, -1, -1, -1) for tap in self._raw_features],
-            taps,
-            self._raw.expand(count, -1, -1, -1),
-            drawn,
-            self._mask.expand(count, -1, -1, -1),
-        )
+        raw, mask = (self.of_each(x, len(drawn)) for x in (self._raw, self._mask))
+        answer: AnomalyAnswer = network(self._raw_taps(len(drawn)), taps, raw, drawn, mask)
         return answer
 
     @property
     def cells(self) -> Tensor:
-        """The mask in the anomaly network's cells, (1, 1, ANSWER_SIDE, ANSWER_SIDE) in [0, 1]."""
+        """The masks in the anomaly network's cells, (F, 1, ANSWER_SIDE, ANSWER_SIDE) in [0, 1]."""
         return functional.adaptive_avg_pool2d(self._mask, ANSWER_SIDE)
 
     @property
     def mask(self) -> Tensor:
-        """The mask at the features' side, (1, 1, FEATURE_SIDE, FEATURE_SIDE) in [0, 1]."""
+        """The masks at the features' side, (F, 1, FEATURE_SIDE, FEATURE_SIDE) in [0, 1]."""
         return self._mask
 
 
-def _latent(w: Tensor) -> NDArray[np.float64]:
+def _latents(w: Tensor) -> NDArray[np.float64]:
     return np.asarray(w.double().cpu().numpy())
 
 

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.compared_candidates import Measurement
 from pipeline.descent import Progress
 from pipeline.features import mean_by_name, mean_features
-from pipeline.measurement import FaceMeasurer, Measurement
+from pipeline.measurement import FaceMeasurer
 from pipeline.photograph import read_photograph
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.stopwatch import Stopwatch

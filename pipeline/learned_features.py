@@ -16,16 +16,15 @@ difference of the map and its mirror image. The map's unit is the root of local 
 
 
 def learned_features(answer: AnomalyAnswer, inside: torch.Tensor) -> list[dict[str, float]]:
-    """Return the features of each of K answers, by name.
+    """Return the features of each of N answers, by name.
 
-    inside: (1, 1, 32, 32), the mask in the map's cells.
+    inside: (N or 1, 1, 32, 32), the mask in the map's cells.
     """
-    where, size = answer.map, inside.sum().clamp(min=1)
+    where, size = answer.map, inside.sum((1, 2, 3)).clamp(min=1)
     figures = (
         answer.severity,
         where.amax((1, 2, 3)),
         (where.square().sum((1, 2, 3)) / size).sqrt(),
         (where - where.flip(-1)).abs().sum((1, 2, 3)) / size,
     )
-    columns = [column.tolist() for column in figures]
-    return [dict(zip(LEARNED_FEATURES, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [dict(zip(LEARNED_FEATURES, row, strict=True)) for row in torch.stack(figures, 1).tolist()]

@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from models.generator import Generator
 from models.lpips import Lpips
-from pipeline.anomaly_map import anomaly_map, judged_map
+from pipeline.compared_candidates import Measurement, compare_candidates
 from pipeline.descent import Progress
-from pipeline.drawn_face import drawn_face
 from pipeline.face import FaceFinder
-from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_picture, to_tensor
-from pipeline.latents import Latents
-from pipeline.learned_features import learned_features
+from pipeline.features import to_tensor
 from pipeline.locating import AlignedFace, locate_face
 from pipeline.newton_normalization import StepEngine
 from pipeline.normalization import normalize_batch
 from pipeline.profile import Profile
-from pipeline.result import Features
 from pipeline.stopwatch import Stopwatch
 
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """How far a face is from its normalized version.
-
-    features, local_features, further_features: one for each of the K candidates. normalized: the nearest
-    candidate's picture, uint8 RGB at the generator's resolution. anomaly_map: where it deviates, float32
-    (`FEATURE_SIDE`, `FEATURE_SIDE`), 0 off the mask (`pipeline.anomaly_map`). latents: of all candidates.
-    judged_map: where the anomaly network sees something, of the same side; None without one.
-    """
-
-    features: list[Features]
-    local_features: list[dict[str, float]]
-    further_features: list[dict[str, float]]
-    normalized: NDArray[np.uint8]
-    anomaly_map: NDArray[np.float32]
-    latents: Latents
-    judged_map: NDArray[np.float32] | None = None
+# A full picture of one of K candidates takes a GPU half a gigabyte.
+_MOST_FACES: Final = 4
 
 
 class FaceMeasurer:
@@ -99,10 +78,18 @@ class FaceMeasurer:
             )
             if device.type == "cuda":  # which works on while the program goes ahead
                 torch.cuda.synchronize(device)
-        with watch.stage("features"), torch.no_grad():
+        with watch.stage("features"):
+            step = self._faces_at_once(len(faces))
             return [
-                self._measured(picture, mask, latents)
-                for picture, mask, latents in zip(pictures, masks, found, strict=True)
+                measurement
+                for n in range(0, len(faces), step)
+                for measurement in compare_candidates(
+                    self._generator,
+                    self._metric,
+                    pictures[n : n + step],
+                    masks[n : n + step],
+                    found[n : n + step],
+                )
             ]
 
     def let_go_of_memory(self) -> None:
@@ -112,33 +99,11 @@ class FaceMeasurer:
         if self._generator.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _measured(self, x_raw: Tensor, mask: Tensor, latents: Latents) -> Measurement:
-        generator = self._generator
-        extractor = FeatureExtractor(self._metric, x_raw, mask, generator.covariance)
-        features, local, further, maps, judged = [], [], [], [], []
-        # On a CPU one picture at a time: the full network's activations for K of them would take gigabytes.
-        together = len(latents.w_norm) if generator.device.type == "cuda" else 1
-        for w_norm in torch.split(latents.w_norm, together):
-            x_norm = drawn_face(generator, w_norm, mask, FEATURE_SIDE)
-            features += extractor.compare(x_norm, latents.w_raw, w_norm)
-            whole, fine = extractor.maps(x_norm)
-            located = extractor.locate(x_norm, whole)
-            maps.append(fine)
-            if generator.anomaly_network is not None:
-                answer = extractor.judged(generator.anomaly_network.network, x_norm)
-                learned = learned_features(answer, extractor.cells)
-                located = [{**a, **b} for a, b in zip(located, learned, strict=True)]
-                judged.append(answer.map)
-            local += located
-            further += extractor.compare_further(x_norm, latents.w_raw, w_norm)
-        nearest = int(np.argmin([f.d_xperc for f in features]))
-        best = to_picture(generator.network.synthesis(latents.w_norm[nearest, None])[0])
-        return Measurement(
-            features,
-            local,
-            further,
-            best,
-            anomaly_map(torch.cat(maps), extractor.mask),
-            latents,
-            judged_map(torch.cat(judged), FEATURE_SIDE) if judged else None,
-        )
+    def _faces_at_once(self, faces: int) -> int:
+        """Return how many of so many faces are measured together.
+
+        They share out evenly, so that what comes out for a face does not depend on its place.
+        """
+        if self._generator.device.type != "cuda":
+            return 1
+        return next(n for n in range(_MOST_FACES, 0, -1) if faces % n == 0)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 _GREATEST_PSNR = 80.0  # identical pictures have no noise at all; a finite figure keeps the feature usable
 
 
 def picture_distances(drawn: Tensor, raw: Tensor, mask: Tensor) -> list[dict[str, float]]:
-    """Return five distances for each of K drawn pictures, with e the error and mean() over the mask.
+    """Return five distances for each of N drawn pictures, with e the error and mean() over the mask.
 
     - d_xpsnr: peak signal-to-noise ratio, -10 log10(mean(e^2)), in dB, at most 80; lower is farther.
     - d_xmae: mean absolute error, mean(|e|), in [0, 1].
@@ -22,15 +23,15 @@ def picture_distances(drawn: Tensor, raw: Tensor, mask: Tensor) -> list[dict[str
     - d_xrmse: its square root, in [0, 1].
     - d_xlogcosh: mean(log(cosh(e))), in [0, log(cosh(1))]; half of d_xmse for small errors.
 
-    drawn: (K, 3, S, S), raw: (1, 3, S, S), both in [-1, 1] and already masked; mask: (1, 1, S, S) in [0, 1].
+    drawn: (N, 3, S, S), raw: (N or 1, 3, S, S), both in [-1, 1] and already masked; mask: (N or 1, 1, S, S)
+    in [0, 1].
     """
     error = (drawn - raw) / 2
 
-    def mean(values: Tensor) -> list[float]:
-        inside = (values.mean(1, keepdim=True) * mask).sum((1, 2, 3)) / mask.sum()
-        return [float(value) for value in inside]
+    def mean(values: Tensor) -> Tensor:
+        return (values.mean(1, keepdim=True) * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3))
 
-    columns = zip(mean(error.abs()), mean(error.square()), mean(error.cosh().log()), strict=True)
+    means = torch.stack((mean(error.abs()), mean(error.square()), mean(error.cosh().log())), 1)
     return [
         {
             "d_xpsnr": min(_GREATEST_PSNR, -10 * math.log10(max(mse, 1e-12))),
@@ -39,5 +40,5 @@ def picture_distances(drawn: Tensor, raw: Tensor, mask: Tensor) -> list[dict[str
             "d_xrmse": math.sqrt(mse),
             "d_xlogcosh": logcosh,
         }
-        for mae, mse, logcosh in columns
+        for mae, mse, logcosh in means.tolist()
     ]

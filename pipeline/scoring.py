@@ -14,6 +14,7 @@ from models.generator_card import GeneratorError
 from models.lpips import Lpips, load_metric
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.blended_photograph import blended_photograph
+from pipeline.compared_candidates import Measurement
 from pipeline.computation import Computation
 from pipeline.descent import Progress
 from pipeline.device_faults import device_faults
@@ -21,7 +22,7 @@ from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import mean_by_name, mean_features
 from pipeline.locating import AlignedFace
 from pipeline.mask import outline_in_photograph
-from pipeline.measurement import FaceMeasurer, Measurement
+from pipeline.measurement import FaceMeasurer
 from pipeline.newton_normalization import StepEngine
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images

@@ -31,9 +31,9 @@ def latent(seed: int) -> Tensor:
 
 
 def compared(raw: Tensor, norm: Tensor, mask: Tensor, w_raw: Tensor | None = None) -> Features:
-    extractor = FeatureExtractor(random_metric(), raw, mask)
+    extractor = FeatureExtractor(random_metric(), raw[None], mask[None])
     w_raw = latent(1) if w_raw is None else w_raw
-    return extractor.compare(norm[None], w_raw, latent(2)[None])[0]
+    return extractor.compare(norm[None], w_raw[None], latent(2)[None])[0][0]
 
 
 def test_psnr_is_that_of_eight_bit_pictures_inside_the_mask() -> None:
@@ -94,9 +94,8 @@ def ssim_parts(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def test_equal_faces_are_at_no_distance() -> None:
-    features = FeatureExtractor(random_metric(), picture(3), disc()).compare(
-        picture(3)[None], latent(4), latent(4)[None]
-    )[0]
+    extractor = FeatureExtractor(random_metric(), picture(3)[None], disc()[None])
+    ((features,), _) = extractor.compare(picture(3)[None], latent(4)[None], latent(4)[None])
     assert features.d_xperc == 0
     assert 0 <= features.d_xstr < 1e-6
     assert features.d_xpsnr == 80
@@ -120,11 +119,11 @@ def test_pictures_of_another_size_are_compared_at_the_same_one() -> None:
 
 
 def test_every_candidate_is_measured_on_its_own() -> None:
-    extractor = FeatureExtractor(random_metric(), picture(1), disc())
+    extractor = FeatureExtractor(random_metric(), picture(1)[None], disc()[None])
     pictures, w = torch.stack([picture(2), picture(3)]), torch.stack([latent(2), latent(3)])
-    together = extractor.compare(pictures, latent(1), w)
+    together, _ = extractor.compare(pictures, latent(1)[None], w)
     for k in range(2):
-        (alone,) = extractor.compare(pictures[k : k + 1], latent(1), w[k : k + 1])
+        ((alone,), _) = extractor.compare(pictures[k : k + 1], latent(1)[None], w[k : k + 1])
         assert list(together[k].as_dict().values()) == pytest.approx(list(alone.as_dict().values()), rel=1e-5)
 
 

@@ -80,7 +80,7 @@ def test_the_networks_map_counts_twice_beside_the_other_where_its_baseline_is_kn
 def test_what_the_network_sees_is_enlarged() -> None:
     answers = torch.zeros(2, 1, 32, 32)
     answers[:, 0, 10, 20] = torch.tensor([0.2, 0.6])
-    found = judged_map(answers, 256)
+    (found,) = judged_map(answers[None], 256)
     assert found.shape == (256, 256)
     assert found.max() == pytest.approx(0.4, rel=0.15)
     assert [n // 8 for n in np.unravel_index(found.argmax(), found.shape)] == [10, 20]
@@ -158,9 +158,9 @@ def test_the_map_of_a_drawn_face_shows_where_it_was_changed() -> None:
     mask = torch.from_numpy(face_mask(landmarks()))
     changed = raw.clone()
     changed[:, 455:505, 605:675] *= -1  # the eye that lies right in the picture
-    extractor = FeatureExtractor(random_metric(), changed, mask)
+    extractor = FeatureExtractor(random_metric(), changed[None], mask[None])
     candidates = torch.stack((raw, (raw + 0.02).clamp(-1, 1)))
-    found = anomaly_map(extractor.maps(candidates)[1], extractor.mask)
+    (found,) = anomaly_map(extractor.maps(candidates)[1][None], extractor.mask)
     assert found.shape == (FEATURE_SIDE, FEATURE_SIDE)
     assert (found[extractor.mask[0, 0].numpy() <= 0.5] == 0).all()
     row, column = np.unravel_index(found.argmax(), found.shape)
@@ -168,7 +168,8 @@ def test_the_map_of_a_drawn_face_shows_where_it_was_changed() -> None:
     assert 590 <= 4 * column <= 690
     shares = shares_of_face(found, landmarks(), None)
     assert next(iter(shares)) == FaceRegion.LEFT_EYE
-    alone = [anomaly_map(extractor.maps(one[None])[1], extractor.mask) for one in candidates]
+    alone = [anomaly_map(extractor.maps(one[None])[1][None], extractor.mask)[0] for one in candidates]
     np.testing.assert_allclose(found, (alone[0] + alone[1]) / 2, rtol=1e-4, atol=1e-7)
-    same = FeatureExtractor(random_metric(), to_tensor(np.zeros((64, 64, 3), np.uint8), raw.device), mask)
-    assert anomaly_map(same.maps(torch.full((1, 3, 64, 64), -1.0))[1], same.mask).max() == 0
+    black = to_tensor(np.zeros((64, 64, 3), np.uint8), raw.device)
+    same = FeatureExtractor(random_metric(), black[None], mask[None])
+    assert anomaly_map(same.maps(torch.full((1, 3, 64, 64), -1.0))[1][None], same.mask).max() == 0

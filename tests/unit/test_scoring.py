@@ -175,7 +175,7 @@ def test_normalized_picture_is_the_nearest_candidates(photograph: NDArray[np.uin
     raw, mask = to_tensor(face.picture, torch.device("cpu")), torch.from_numpy(face.mask)
     shown = to_tensor(found.normalized, torch.device("cpu"))[None]
     w = torch.tensor([[1.0, 2.0]])
-    (again,) = FeatureExtractor(metric, raw, mask).compare(shown, w[0], w)
+    ((again,), _) = FeatureExtractor(metric, raw[None], mask[None]).compare(shown, w[:1], w)
     distances = sorted(f.d_xperc for f in found.features)
     assert distances[1] > distances[0] + 0.005
     # The picture is rounded to eight bits.

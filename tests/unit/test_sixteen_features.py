@@ -75,10 +75,9 @@ def test_distances_of_pictures_are_taken_over_the_mask_in_shares_of_the_range() 
 
 def test_all_sixteen_come_from_the_extractor() -> None:
     raw, mask = picture(1), disc()
-    extractor = FeatureExtractor(random_metric(), raw, mask, COVARIANCE)
+    extractor = FeatureExtractor(random_metric(), raw[None], mask[None], COVARIANCE)
     pictures, w = torch.stack([picture(2), picture(3)]), torch.stack([latent(2), latent(3)])
-    five = extractor.compare(pictures, latent(1), w)
-    further = extractor.compare_further(pictures, latent(1), w)
+    five, further = extractor.compare(pictures, latent(1)[None], w)
     assert len({*Features.names(), *FURTHER_FEATURES}) == 16
     for k in range(2):
         assert tuple(further[k]) == FURTHER_FEATURES
@@ -89,12 +88,12 @@ def test_all_sixteen_come_from_the_extractor() -> None:
 
 
 def test_without_a_covariance_there_is_no_mahalanobis_distance() -> None:
-    extractor = FeatureExtractor(random_metric(), picture(1), disc())
-    (further,) = extractor.compare_further(picture(2)[None], latent(1), latent(2)[None])
+    extractor = FeatureExtractor(random_metric(), picture(1)[None], disc()[None])
+    _, (further,) = extractor.compare(picture(2)[None], latent(1)[None], latent(2)[None])
     assert set(FURTHER_FEATURES) - further.keys() == {"d_wmahalanobis"}
 
 
 def test_equal_faces_are_at_no_distance() -> None:
-    extractor = FeatureExtractor(random_metric(), picture(3), disc(), COVARIANCE)
-    (further,) = extractor.compare_further(picture(3)[None], latent(4), latent(4)[None])
+    extractor = FeatureExtractor(random_metric(), picture(3)[None], disc()[None], COVARIANCE)
+    _, (further,) = extractor.compare(picture(3)[None], latent(4)[None], latent(4)[None])
     assert further == pytest.approx(dict.fromkeys(FURTHER_FEATURES, 0.0), abs=1e-12)
