@@ -135,8 +135,7 @@ class CommitmentScp:
         try:
             return self._send(association, request)
         finally:
-            if association.is_established:
-                association.release()
+            self.caller.release(association)
 
     def _send(self, association: Association, request: Commitment) -> str | None:
         """Send the report; return None where it was taken, else the class of the failure."""

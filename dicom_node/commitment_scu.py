@@ -78,8 +78,7 @@ class CommitmentScu(Caller):
         except (RuntimeError, OSError):  # the peer went away
             return ASSOCIATION_LOST
         finally:
-            if association.is_established:
-                association.release()
+            self.release(association)
 
 
 def _outcome(status: Any) -> Outcome:  # noqa: ANN401 -- pynetdicom is untyped

@@ -40,7 +40,7 @@ class Echoes:
             try:
                 status = association.send_c_echo()
             finally:
-                association.release()
+                self.caller.release(association)
         except (OSError, RuntimeError, ValueError):
             return "no_association"
         if "Status" not in status:

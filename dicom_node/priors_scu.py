@@ -71,8 +71,7 @@ class PriorsScu:
             for series in found:
                 self._move(association, series)
         finally:
-            if association.is_established:
-                association.release()
+            self.caller.release(association)
         return sum(len(series.sop_instance_uids) for series in found)
 
     def _associate(self) -> Association:

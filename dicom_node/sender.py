@@ -91,8 +91,7 @@ class Sender(Caller):
         try:
             _store_all(association, kinds, files, outcomes)
         finally:
-            if association.is_established:
-                association.release()
+            self.release(association)
         return outcomes
 
 

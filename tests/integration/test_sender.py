@@ -27,7 +27,7 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, evt
 
-from dicom_node.sender import Outcome, Sender, Verdict
+from dicom_node.sender import ASSOCIATION_REJECTED, NO_ASSOCIATION, Outcome, Sender, Verdict
 from tests.peers import LOOPBACK, OrthancPeer, free_port, require
 
 SENDER = Sender(ae_title="FACENORM", connect_seconds=2, association_seconds=2, response_seconds=2)
@@ -138,8 +138,24 @@ def test_a_peer_that_never_answers_is_given_up_after_the_timeout(tmp_path: Path)
 
 def test_a_peer_that_refuses_our_title_may_accept_it_later(tmp_path: Path) -> None:
     with _storescp(tmp_path / "in", "--refuse") as port:
-        outcomes = PATIENT.send(_Peer("ANY", port), [_file(tmp_path, "1.2.826.0.1.5")])
-    assert _verdicts(outcomes) == [(Verdict.TRANSIENT, "association_rejected")]
+        (outcome,) = PATIENT.send(_Peer("ANY", port), [_file(tmp_path, "1.2.826.0.1.5")])
+    # storescp closes at once, and what it has sent may be lost by that.
+    assert outcome in (ASSOCIATION_REJECTED, NO_ASSOCIATION)
+    assert outcome.verdict is Verdict.TRANSIENT
+
+
+def test_a_rejection_is_told_from_a_peer_that_is_not_there(tmp_path: Path) -> None:
+    entity = AE(ae_title="PEER")
+    entity.add_supported_context(SecondaryCaptureImageStorage)
+    entity.require_called_aet = True
+    server = entity.start_server((LOOPBACK, 0), block=False)
+    port = server.server_address[1]
+    try:
+        outcomes = PATIENT.send(_Peer("OTHER", port), [_file(tmp_path, "1.2.826.0.1.5")])
+    finally:
+        server.shutdown()
+    outcomes += PATIENT.send(_Peer("OTHER", port), [_file(tmp_path, "1.2.826.0.1.5")])
+    assert outcomes == [ASSOCIATION_REJECTED, NO_ASSOCIATION]
 
 
 def test_a_class_that_the_peer_does_not_take_is_permanent_for_that_object_only(tmp_path: Path) -> None:
@@ -252,5 +268,28 @@ def _scp(answer: object) -> Iterator[int]:
     server = entity.start_server((LOOPBACK, 0), block=False, evt_handlers=[(evt.EVT_C_STORE, answer)])
     try:
         yield server.server_address[1]
+    finally:
+        server.shutdown()
+
+
+def test_an_association_whose_end_pynetdicom_would_await_for_ever_is_cut_off() -> None:
+    entity = AE(ae_title="PEER")
+    entity.add_supported_context(SecondaryCaptureImageStorage)
+    server = entity.start_server((LOOPBACK, 0), block=False)
+    try:
+        peer = _Peer("PEER", server.server_address[1])
+        association = SENDER.associate(peer, [(SecondaryCaptureImageStorage, None)])
+        assert association.is_established
+        association._reactor_checkpoint.clear()
+        while not association._is_paused:
+            time.sleep(0.001)
+        # What the thread that answers an event report does at its end, whatever the reactor does.
+        association._is_paused = False
+        began = time.monotonic()
+        SENDER.release(association)
+        assert 2 <= time.monotonic() - began < 10
+        assert not association.is_established
+        association.join(timeout=10)
+        assert not association.is_alive()
     finally:
         server.shutdown()
