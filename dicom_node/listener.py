@@ -5,50 +5,16 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import structlog
-from pynetdicom.fsm import InvalidEventError
 from pynetdicom.transport import ThreadedAssociationServer
 
+from dicom_node.bounded_reading import Limits
+
 _log = structlog.get_logger(__name__)
-
-# PS3.8 annex D.1: what DCMTK sends at most. pynetdicom's own 16 KB take eight times as many turns.
-MAXIMUM_PDU_LENGTH = 128 * 1024
-# Some peers count their own headers in.
-_PDU_TOLERANCE = 1024
-_PDU_HEADER = 6
-# PS3.7 annex E: a command set is a few hundred bytes.
-_LONGEST_COMMAND_SET = 16 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one connection may take; bytes and seconds.
-
-    connections: how many may be open at once, whether they have an association or not. handshake_seconds:
-    for TLS. pdu_seconds: for a PDU, once it has begun. object_seconds: for a whole message. object_bytes:
-    for a data set; what is beyond is not kept.
-    """
-
-    connections: int
-    handshake_seconds: float
-    pdu_seconds: float
-    object_seconds: float
-    object_bytes: int
-
-
-class TooLarge(BytesIO):
-    """Stands for a data set that outgrew the limit: takes the rest of it and keeps nothing."""
-
-    def write(self, data: Any, /) -> int:  # noqa: ANN401 -- any buffer
-        """Return the length of `data`."""
-        return len(data)
 
 
 class Listener(ThreadedAssociationServer):
@@ -114,100 +80,3 @@ class Listener(ThreadedAssociationServer):
             _log.warning("tls handshake failed", peer_address=address, error=type(error).__name__)
             request.close()
             return None
-
-
-class BoundedReading:
-    """Reads one connection for pynetdicom, within limits, and in larger parts than its 4 KB.
-
-    Every part costs a turn with the interpreter's lock, which a busy scorer holds, too. To be put in place
-    of `AssociationSocket.recv`, which is called for each PDU's header and then for the rest of it.
-    """
-
-    def __init__(self, transport: Any, limits: Limits) -> None:  # noqa: ANN401 -- pynetdicom is untyped
-        self._transport = transport
-        self._limits = limits
-        self._message: Any = None
-        self._message_until = 0.0
-        self._pdu_until = 0.0
-        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _guard(transport.assoc)
-
-    def __call__(self, size: int) -> bytearray:
-        """Return the next `size` bytes, fewer where the peer closed.
-
-        Raises OSError where a limit is reached, which ends the connection.
-        """
-        if size == _PDU_HEADER:
-            self._pdu_until = time.monotonic() + self._limits.pdu_seconds
-            self._bound_message()
-        elif size > MAXIMUM_PDU_LENGTH + _PDU_TOLERANCE:
-            self._drop("pdu_too_long")
-        received = bytearray()
-        while (missing := size - len(received)) > 0:
-            left = self._pdu_until - time.monotonic()
-            if left <= 0:
-                self._drop("pdu_too_slow")
-            self._transport.socket.settimeout(left)
-            try:
-                part = self._transport.socket.recv(missing)
-            except TimeoutError:
-                self._drop("pdu_too_slow")
-            if not part:
-                break
-            received += part
-        # Applies to what we send, too.
-        self._transport.socket.settimeout(self._limits.pdu_seconds)
-        return received
-
-    def _bound_message(self) -> None:
-        message = self._transport.assoc.dimse.message
-        if message is None:
-            self._message = None
-            return
-        if message is not self._message:
-            self._message = message
-            self._message_until = time.monotonic() + self._limits.object_seconds
-        if time.monotonic() > self._message_until:
-            self._drop("object_too_slow")
-        if message.encoded_command_set.tell() > _LONGEST_COMMAND_SET:
-            self._drop("command_set_too_long")
-        if not isinstance(message.data_set, TooLarge) and message.data_set.tell() > self._limits.object_bytes:
-            # The rest is taken, so that the sender can be told why.
-            message.data_set = TooLarge()
-
-    def _drop(self, reason: str) -> None:
-        peer = self._transport.assoc.requestor.address
-        _log.warning("connection dropped", reason=reason, peer_address=peer)
-        raise OSError(reason)
-
-
-def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
-    """Abort an association whose peer sends a command that is none, or what its state does not provide for.
-
-    pynetdicom's thread would end with an exception, and leave the connection as it is.
-    """
-    dimse, dul = association.dimse, association.dul
-    receive, act = dimse.receive_primitive, dul.state_machine.do_action
-
-    def guarded(primitive: Any) -> None:  # noqa: ANN401
-        try:
-            receive(primitive)
-        except Exception as error:
-            _log.warning(
-                "association aborted: no message can be made of what came", error=type(error).__name__
-            )
-            dimse.message = None
-            # PS3.8 section 9.2: unrecognized or invalid PDU.
-            dul.event_queue.put("Evt19")
-
-    def acting(event: str) -> None:
-        try:
-            act(event)
-        except InvalidEventError:
-            _log.warning(
-                "connection dropped", reason="unexpected", peer_address=association.requestor.address
-            )
-            dul.socket.close()
-            dul.kill_dul()
-
-    dimse.receive_primitive, dul.state_machine.do_action = guarded, acting

@@ -17,10 +17,11 @@ from pynetdicom import AE, _config, evt
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.admission import admitted_as
+from dicom_node.bounded_reading import MAXIMUM_PDU_LENGTH, BoundedReading, Limits
 from dicom_node.commitment_scp import CommitmentScp
 from dicom_node.commitment_scu import STORAGE_COMMITMENT
 from dicom_node.commitments import Commitments
-from dicom_node.listener import MAXIMUM_PDU_LENGTH, BoundedReading, Limits, Listener
+from dicom_node.listener import Listener
 from dicom_node.reception import Reception
 from dicom_node.settings import Destination, Sender, Settings
 from storage.file_store import FileStore

@@ -14,7 +14,7 @@ from pynetdicom.dsutils import encode_file_meta
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.listener import TooLarge
+from dicom_node.bounded_reading import TooLarge
 from dicom_node.logs import innermost
 from dicom_node.received_dataset import Identification, UnusableDatasetError, identify, is_uid
 from reports.equipment import IMPLEMENTATION_CLASS_UID
