@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
 import structlog
 from pynetdicom.fsm import InvalidEventError
+
+from dicom_node.read_ahead import ReadAhead
 
 _log = structlog.get_logger(__name__)
 
@@ -54,12 +54,12 @@ class TooLarge(BytesIO):
 
 
 class BoundedReading:
-    """Reads one connection for pynetdicom, within limits, and in larger parts than its 4 KB.
+    """Reads one connection for pynetdicom, within limits, and in far larger parts.
 
     To be put in place of `AssociationSocket.recv`, which is called for each PDU's header and then for the
     rest of it. A photograph comes in some fifty PDUs, and each takes pynetdicom several copies, queues and
     turns with the interpreter's lock. So fragments of a data set that is under way are taken here, as long
-    as they come, and pynetdicom gets an empty one in their place.
+    as they come and several at a time, and pynetdicom gets an empty one in their place.
     """
 
     def __init__(self, transport: Any, limits: Limits) -> None:  # noqa: ANN401 -- pynetdicom is untyped
@@ -68,81 +68,79 @@ class BoundedReading:
         self._message: Any = None
         self._message_until = 0.0
         self._pdu_until = 0.0
-        self._rest: bytearray | None = None
+        self._ahead = ReadAhead(transport.socket)
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _guard(transport.assoc)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something has been read that pynetdicom has not asked for yet."""
+        return self._ahead.held > 0
 
     def __call__(self, size: int) -> bytearray:
         """Return the next `size` bytes, fewer where the peer closed.
 
         Raises OSError where a limit is reached, which ends the connection.
         """
-        if self._rest is not None:
-            rest, self._rest = self._rest, None
-            return rest
         if size == _PDU_HEADER:
-            return self._after_fragments(self._header())
-        return self._received(size)
+            self._begin_pdu()
+            message = self._transport.assoc.dimse.message
+            if message is not None and self._is_under_way(message):
+                self._take_fragments(message)
+        elif size > MAXIMUM_PDU_LENGTH + _PDU_TOLERANCE:
+            self._drop("pdu_too_long")
+        self._await(size)
+        return self._ahead.take(size)
 
-    def _after_fragments(self, header: bytearray) -> bytearray:
-        """Take the fragments that come, the first under `header`; return the header of what is no such one.
+    def _take_fragments(self, message: Any) -> None:  # noqa: ANN401
+        """Take the fragments that come, and put an empty one in their place where no other PDU follows."""
+        taken = False
+        while not taken or self._more_follows():
+            if taken:
+                self._begin_pdu()
+            if not self._await(_PDU_HEADER, ahead=True):
+                return
+            header = self._ahead.seen(_PDU_HEADER)
+            length = int.from_bytes(header[2:], "big")
+            if header[0] != _P_DATA_TF or length > MAXIMUM_PDU_LENGTH + _PDU_TOLERANCE:
+                return
+            whole = _PDU_HEADER + length
+            if not self._await(whole, ahead=True) or not _is_fragment_of(message, self._ahead.seen(whole)):
+                return
+            message.data_set.write(self._ahead.seen(whole)[_PDU_HEADER + _FRAGMENT_HEADER :])
+            self._ahead.skip(whole)
+            taken = True
+        # As pynetdicom does with each PDU.
+        self._transport.assoc.dul._idle_timer.restart()
+        self._ahead.put_back(_empty_fragment(message.context_id))
 
-        Its PDU is kept in `_rest` where it has been read already.
-        """
-        message = self._transport.assoc.dimse.message
-        if message is None or not self._is_under_way(message):
-            return header
-        while len(header) == _PDU_HEADER and header[0] == _P_DATA_TF:
-            pdu = self._received(int.from_bytes(header[2:], "big"))
-            if not _is_fragment_of(message, header, pdu):
-                self._rest = pdu
-                break
-            message.data_set.write(memoryview(pdu)[_FRAGMENT_HEADER:])
-            # As pynetdicom does with each PDU.
-            self._transport.assoc.dul._idle_timer.restart()
-            if not self._more_follows():
-                header, self._rest = _empty_fragment(message.context_id)
-                break
-            header = self._header()
-        return header
-
-    def _is_under_way(self, message: Any) -> bool:  # noqa: ANN401 -- pynetdicom is untyped
+    def _is_under_way(self, message: Any) -> bool:  # noqa: ANN401
         """Whether the command set is complete, and pynetdicom has dealt with all that was read."""
         dul = self._transport.assoc.dul
         return message.context_id is not None and not message._data_set_file and dul.event_queue.empty()
 
     def _more_follows(self) -> bool:
         """Whether the next PDU is there, or comes soon, and pynetdicom has nothing to do meanwhile."""
-        if self._transport.assoc.dul.to_provider_queue.empty() and not self._transport.ready:
-            with suppress(OSError, ValueError):  # closed
-                select.select([self._transport.socket], [], [], _PATIENCE_SECONDS)
-        return self._transport.assoc.dul.to_provider_queue.empty() and bool(self._transport.ready)
+        if not self._transport.assoc.dul.to_provider_queue.empty():
+            return False
+        return self.has_more or self._ahead.wait(_PATIENCE_SECONDS)
 
-    def _header(self) -> bytearray:
+    def _begin_pdu(self) -> None:
         self._pdu_until = time.monotonic() + self._limits.pdu_seconds
         self._bound_message()
-        return self._received(_PDU_HEADER)
 
-    def _received(self, size: int) -> bytearray:
-        if size > MAXIMUM_PDU_LENGTH + _PDU_TOLERANCE:
-            self._drop("pdu_too_long")
-        received = bytearray(size)
-        place, got = memoryview(received), 0
-        while got < size:
+    def _await(self, size: int, *, ahead: bool = False) -> bool:
+        """Have `size` bytes ready; return False where the peer closed before. ahead: also what follows."""
+        while self._ahead.held < size:
             left = self._pdu_until - time.monotonic()
             if left <= 0:
                 self._drop("pdu_too_slow")
-            self._transport.socket.settimeout(left)
             try:
-                part = self._transport.socket.recv_into(place[got:])
+                if not self._ahead.read(size - self._ahead.held, left, ahead=ahead):
+                    return False
             except TimeoutError:
                 self._drop("pdu_too_slow")
-            if not part:
-                break
-            got += part
-        # Applies to what we send, too.
-        self._transport.socket.settimeout(self._limits.pdu_seconds)
-        return received if got == size else received[:got]
+        return True
 
     def _bound_message(self) -> None:
         message = self._transport.assoc.dimse.message
@@ -166,21 +164,20 @@ class BoundedReading:
         raise OSError(reason)
 
 
-def _is_fragment_of(message: Any, header: bytearray, pdu: bytearray) -> bool:  # noqa: ANN401
+def _is_fragment_of(message: Any, pdu: memoryview) -> bool:  # noqa: ANN401
     """Whether the PDU is one fragment of the data set, not the last (PS3.8 section 9.3.5 and annex E.2)."""
-    length = int.from_bytes(header[2:], "big")
     return (
-        len(pdu) == length >= _FRAGMENT_HEADER
-        and int.from_bytes(pdu[:4], "big") == length - 4
-        and pdu[4] == message.context_id
-        and pdu[5] & 0b11 == 0
+        len(pdu) >= _PDU_HEADER + _FRAGMENT_HEADER
+        and int.from_bytes(pdu[6:10], "big") == len(pdu) - _PDU_HEADER - 4
+        and pdu[10] == message.context_id
+        and pdu[11] & 0b11 == 0
     )
 
 
-def _empty_fragment(context_id: int) -> tuple[bytearray, bytearray]:
-    """Return header and rest of a P-DATA-TF PDU of one fragment without content, not the last."""
+def _empty_fragment(context_id: int) -> bytes:
+    """Return a P-DATA-TF PDU of one fragment without content, not the last."""
     rest = (2).to_bytes(4, "big") + bytes([context_id, 0])
-    return bytearray([_P_DATA_TF, 0]) + len(rest).to_bytes(4, "big"), bytearray(rest)
+    return bytes([_P_DATA_TF, 0]) + len(rest).to_bytes(4, "big") + rest
 
 
 def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped

@@ -21,6 +21,7 @@ from dicom_node.bounded_reading import MAXIMUM_PDU_LENGTH, BoundedReading, Limit
 from dicom_node.commitment_scp import CommitmentScp
 from dicom_node.commitment_scu import STORAGE_COMMITMENT
 from dicom_node.commitments import Commitments
+from dicom_node.idle_association import wait_when_idle
 from dicom_node.listener import Listener
 from dicom_node.reception import Reception
 from dicom_node.settings import Destination, Sender, Settings
@@ -156,7 +157,8 @@ class Receiver:
 
     def _bound(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         transport = event.assoc.dul.socket
-        transport.recv = BoundedReading(transport, self._limits)
+        transport.recv = reading = BoundedReading(transport, self._limits)
+        wait_when_idle(event.assoc, lambda: reading.has_more)
 
     def _admit(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         # pynetdicom swallows what a handler raises here, and would go on to accept.

@@ -1,0 +1,128 @@
+"""An association waits for what comes; pynetdicom's two threads ask for it a thousand times a second each.
+
+That is what bounded the rate of eight senders at once: with sixteen threads each turn of one costs the others
+theirs, since only one has the interpreter. So what a thread asks for is made to wake it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import ssl
+import threading
+from collections.abc import Callable
+from queue import Queue
+from typing import Any, Final
+
+_LONGEST_REST_SECONDS: Final = 0.1
+"""After which a thread looks all the same, for what nobody tells: timers, and threads that have ended."""
+
+
+def wait_when_idle(association: Any, has_read: Callable[[], bool]) -> None:  # noqa: ANN401 -- pynetdicom is untyped
+    """Let both threads of an association wait; to be called before the first of them runs.
+
+    has_read: whether something has been taken from the socket that nobody has asked for yet.
+    """
+    checkpoint = _Checkpoint()
+    checkpoint.set()
+    association._reactor_checkpoint = checkpoint
+    association.dimse.msg_queue = checkpoint.queue()
+    association.dul.to_user_queue = checkpoint.queue()
+    wake = _Wake()
+    association.dul.to_provider_queue = _TellingQueue(wake.tell)
+    association.dul._is_transport_event = _Transport(association.dul, wake, has_read)
+    association.dul._run_loop_delay = 0
+
+
+class _TellingQueue(Queue[Any]):
+    """A queue that tells when something was put into it."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:  # noqa: ANN401
+        """As `Queue.put`."""
+        super().put(item, block, timeout)
+        self._tell()
+
+
+class _Checkpoint(threading.Event):
+    """Where the association's reactor rests before each turn: until it may go on, and there is cause to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cause = threading.Event()
+        self._queues: list[Queue[Any]] = []
+
+    def queue(self) -> Queue[Any]:
+        """Return a queue whose content is a cause."""
+        self._queues.append(_TellingQueue(self._cause.set))
+        return self._queues[-1]
+
+    def set(self) -> None:
+        """Let the reactor go on."""
+        super().set()
+        self._cause.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return once the reactor may go on and was told to, or has rested long enough."""
+        while True:
+            if not super().wait(timeout):
+                return False
+            if all(queue.empty() for queue in self._queues):
+                self._cause.wait(_LONGEST_REST_SECONDS)
+            self._cause.clear()
+            # Who has stopped it meanwhile waits for what it would take away.
+            if self.is_set():
+                return True
+
+
+class _Wake:
+    """Something that a thread can wait for beside a socket; closed with the last reference to it."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def tell(self) -> None:
+        os.eventfd_write(self._descriptor, 1)
+
+    def forget(self) -> None:
+        """Take back what was told; it must have been."""
+        os.eventfd_read(self._descriptor)
+
+
+class _Transport:
+    """Stands for `DULServiceProvider._is_transport_event`: waits for the peer, or for what is to be sent."""
+
+    def __init__(self, dul: Any, wake: _Wake, has_read: Callable[[], bool]) -> None:  # noqa: ANN401
+        self._dul, self._wake, self._has_read = dul, wake, has_read
+        self._is_event = dul._is_transport_event
+
+    def __call__(self) -> bool:
+        if self._has_read():
+            self._dul._read_pdu_data()
+            return True
+        transport = self._dul.socket
+        # In Sta13 the connection is about to be closed by us.
+        if transport and transport.socket and self._dul.state_machine.current_state != "Sta13":
+            self._wait(transport.socket)
+        return bool(self._is_event())
+
+    def _wait(self, connection: Any) -> None:  # noqa: ANN401
+        secured = isinstance(connection, ssl.SSLSocket)
+        if connection.fileno() < 0 or (secured and connection.pending()):
+            return
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        if any(
+            descriptor == self._wake.fileno() for descriptor, _ in poll.poll(_LONGEST_REST_SECONDS * 1000)
+        ):
+            self._wake.forget()
