@@ -10,12 +10,19 @@ import os
 import select
 import ssl
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Queue
 from typing import Any, Final
 
+from pynetdicom import evt
+
 _LONGEST_REST_SECONDS: Final = 0.1
 """After which a thread looks all the same, for what nobody tells: timers, and threads that have ended."""
+
+# As pynetdicom does, where there is nothing to wait for.
+_POLL_SECONDS: Final = 0.001
 
 
 def wait_when_idle(association: Any, has_read: Callable[[], bool]) -> None:  # noqa: ANN401 -- pynetdicom is untyped
@@ -32,6 +39,7 @@ def wait_when_idle(association: Any, has_read: Callable[[], bool]) -> None:  # n
     association.dul.to_provider_queue = _TellingQueue(wake.tell)
     association.dul._is_transport_event = _Transport(association.dul, wake, has_read)
     association.dul._run_loop_delay = 0
+    association.bind(evt.EVT_CONN_CLOSE, lambda _event: wake.close())
 
 
 class _TellingQueue(Queue[Any]):
@@ -79,23 +87,37 @@ class _Checkpoint(threading.Event):
 
 
 class _Wake:
-    """Something that a thread can wait for beside a socket; closed with the last reference to it."""
+    """Something that a thread can wait for beside a socket."""
 
     def __init__(self) -> None:
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._closing = threading.Lock()
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        self.close()
 
     def fileno(self) -> int:
+        """Return the descriptor, or -1 once it is closed."""
         return self._descriptor
 
     def tell(self) -> None:
-        os.eventfd_write(self._descriptor, 1)
+        """Wake who waits."""
+        with self._closing:  # or the number might be another file's by now
+            if self._descriptor >= 0:
+                os.eventfd_write(self._descriptor, 1)
 
     def forget(self) -> None:
-        """Take back what was told; it must have been."""
-        os.eventfd_read(self._descriptor)
+        """Take back what was told."""
+        with self._closing, suppress(BlockingIOError):
+            if self._descriptor >= 0:
+                os.eventfd_read(self._descriptor)
+
+    def close(self) -> None:
+        """Give the descriptor back; nobody is woken any more."""
+        with self._closing:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
 
 
 class _Transport:
@@ -113,6 +135,8 @@ class _Transport:
         # In Sta13 the connection is about to be closed by us.
         if transport and transport.socket and self._dul.state_machine.current_state != "Sta13":
             self._wait(transport.socket)
+        else:
+            time.sleep(_POLL_SECONDS)
         return bool(self._is_event())
 
     def _wait(self, connection: Any) -> None:  # noqa: ANN401
