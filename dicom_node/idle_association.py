@@ -131,6 +131,8 @@ class _Transport:
         if self._has_read():
             self._dul._read_pdu_data()
             return True
+        if not self._dul.event_queue.empty():  # which is looked at next
+            return bool(self._is_event())
         transport = self._dul.socket
         # In Sta13 the connection is about to be closed by us.
         if transport and transport.socket and self._dul.state_machine.current_state != "Sta13":
