@@ -104,10 +104,11 @@ def compute(bench: Bench, name: str, number: int, options: argparse.Namespace) -
 
 
 def settings(generator: Generator, name: str) -> dict[str, float | int | str | None]:
-    """Return the settings of a profile, or of NAME:KEY=VALUE, the value a word."""
+    """Return the settings of a profile, or of NAME:KEY=VALUE, the value a word or a whole number."""
     profile, _, changed = name.partition(":")
     key, _, value = changed.partition("=")
-    return {**generator.card.profiles[profile], **({key: value} if changed else {})}
+    new: dict[str, int | str] = {key: int(value) if value.isdigit() else value} if changed else {}
+    return {**generator.card.profiles[profile], **new}
 
 
 def row_path(folder: Path, generator: Generator, name: str, number: int) -> Path:

@@ -7,7 +7,7 @@ storescp syncs nothing. "Busy" means that photographs are scored all the time: i
 as in service, or beside Orthanc in a process of the same low priority. "storescp --ignore" keeps nothing and
 shows what the sender could do.
 
-    python -m bench.receiving [--files 16] [--rounds 3] [--generator NAME|FILE|none]
+    python -m bench.receiving [--files 16] [--rounds 5] [--generator NAME|FILE|none]
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Sent:
     latencies: tuple[float, ...]
 
 
-def measure(files: int = 16, rounds: int = 3, generator: str = GENERATOR) -> dict[str, object]:
+def measure(files: int = 16, rounds: int = 5, generator: str = GENERATOR) -> dict[str, object]:
     """Return rates and latencies by receiver and number of associations, and ratios to Orthanc.
 
     generator: what the busy scorer runs, a name or a weights file; "none" leaves the busy cases out.
@@ -212,7 +212,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--files", type=int, default=16, help="photographs a sending")
-    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--generator", default=GENERATOR, help="of the busy scorer; none: not busy")
     options = arguments.parse_args()
     show("receiving", rows(measure(options.files, options.rounds, options.generator)))

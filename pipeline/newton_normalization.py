@@ -87,9 +87,9 @@ def normalize_by_newton(
         return SharedObjective(generator, engine.metric, x_raw, masks, side, drawn_at, recurring)
 
     def descended(
-        goal: SharedObjective, begin: NewtonState, pull: Tensor, steps: int
+        goal: SharedObjective, begin: NewtonState, pull: Tensor, steps: int, *, ends: bool = False
     ) -> tuple[NewtonState, Found]:
-        return newton(goal, begin, profile.lambda_sim, pull, steps, told, engine.captures)
+        return newton(goal, begin, profile.lambda_sim, pull, steps, told, engine.captures, ends=ends)
 
     cheap, whole = objective(profile.draw_resolution), objective(generator.network.resolution)
     pulled = start.new_full((many,), profile.lambda_avg)
@@ -97,11 +97,11 @@ def normalize_by_newton(
     near, _ = descended(cheap, begin, pulled, profile.steps)
     at, _ = descended(whole, near, pulled, profile.full_steps - profile.raw_steps)
     both = torch.cat([pulled, torch.zeros_like(pulled)])
-    _, found = descended(whole, at.times(2), both, profile.raw_steps)
+    _, found = descended(whole, at.times(2), both, profile.raw_steps, ends=True)
     w_norm = found.w[None, :many]
     if len(noise):
         beside = NewtonState((near.w + noise[:, None]).flatten(0, 1), near.times(len(noise)).curvature)
-        there, _ = descended(cheap, beside, pulled.repeat(len(noise)), profile.candidate_steps)
+        there, _ = descended(cheap, beside, pulled.repeat(len(noise)), profile.candidate_steps, ends=True)
         further = w_norm + there.w.view(len(noise), many, -1) - near.w
         further = torch.minimum(torch.maximum(further, generator.w_low), generator.w_high)
         w_norm = torch.cat([w_norm, further])

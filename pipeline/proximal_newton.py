@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -26,14 +27,31 @@ _POWELL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """What `objective` says of every row: L_S, L_A (N,), and the gradient of lambda_sim L_S (N, w_dim)."""
+
+    objective: SharedObjective
+    lambda_sim: float
+    similarity: Tensor
+    averageness: Tensor
+    gradient: Tensor
+
+    def times(self, count: int) -> _Known:
+        terms = self.similarity.repeat(count), self.averageness.repeat(count)
+        return _Known(self.objective, self.lambda_sim, *terms, self.gradient.repeat(count, 1))
+
+
+@dataclass(frozen=True, slots=True)
 class NewtonState:
     """Where every row is, and the model of how lambda_sim L_S curves there.
 
-    w: (N, w_dim). curvature: (N, w_dim, w_dim), positive definite.
+    w: (N, w_dim). curvature: (N, w_dim, w_dim), positive definite. known: what the objective that led here
+    says of w, so that it need not be asked again when it leads on.
     """
 
     w: Tensor
     curvature: Tensor
+    known: _Known | None = None
 
     @staticmethod
     def at(w: Tensor, curvature: Tensor) -> NewtonState:
@@ -42,7 +60,8 @@ class NewtonState:
 
     def times(self, count: int) -> NewtonState:
         """Return all rows, `count` times over."""
-        return NewtonState(self.w.repeat(count, 1), self.curvature.repeat(count, 1, 1))
+        known = self.known.times(count) if self.known else None
+        return NewtonState(self.w.repeat(count, 1), self.curvature.repeat(count, 1, 1), known)
 
 
 class _Course(NamedTuple):
@@ -69,11 +88,14 @@ def newton(
     steps: int,
     told: Callable[[], None],
     captures: Captures | None = None,
+    *,
+    ends: bool = False,
 ) -> tuple[NewtonState, Found]:
     """Minimise lambda_sim L_S + lambda_avg L_A for every row on its own.
 
     A step that makes it worse is undone. lambda_avg: (N,). told: called after each step. captures: records
-    a step on a GPU. Returns the last state and what was found.
+    a step on a GPU. ends: nothing goes on from here, so the last step learns no gradient and no curvature.
+    Returns the last state and what was found.
     """
     captures = captures or Captures(None)
     comparison, generator = objective.comparison, objective.comparison.generator
@@ -84,17 +106,26 @@ def newton(
     def evaluated(w: Tensor, lambda_avg: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
         return _evaluated(comparison, w, lambda_sim, lambda_avg, inputs)
 
-    def step(scale: Tensor, lambda_avg: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        size = len(_Course._fields)
-        return _step(comparison, lambda_sim, scale, lambda_avg, _Course(*rest[:size]), rest[size:])
+    def step(learns: bool, scale: Tensor, lambda_avg: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        at, inputs = _Course(*rest[: len(_Course._fields)]), rest[len(_Course._fields) :]
+        return _step(comparison, lambda_sim, scale, lambda_avg, at, inputs, learns=learns)
 
-    there = captures.call(("evaluated", key), evaluated, w, lambda_avg, *objective.inputs)
+    known = begin.known
+    if known and known.objective is objective and known.lambda_sim == lambda_sim:
+        total = lambda_sim * known.similarity + lambda_avg * known.averageness
+        there: tuple[Tensor, ...] = (known.similarity, known.averageness, known.gradient, total)
+    else:
+        there = captures.call(("evaluated", key), evaluated, w, lambda_avg, *objective.inputs)
     trust = (torch.full_like(scale, _DAMPING), torch.full_like(scale, 2.0))
     course = _Course(w, begin.curvature, *trust, *there)
-    for _ in range(steps):
-        course = _Course(*captures.call(("step", key), step, scale, lambda_avg, *course, *objective.inputs))
+    for left in range(steps, 0, -1):
+        learns = left > 1 or not ends
+        given = (scale, lambda_avg, *course, *objective.inputs)
+        course = _Course(*captures.call(("step", learns, key), partial(step, learns), *given))
         told()
-    return NewtonState(course.w, course.curvature), Found(course.w, course.similarity, course.averageness)
+    known = _Known(objective, lambda_sim, course.similarity, course.averageness, course.gradient)
+    found = Found(course.w, course.similarity, course.averageness)
+    return NewtonState(course.w, course.curvature, None if ends else known), found
 
 
 def _step(
@@ -104,14 +135,19 @@ def _step(
     lambda_avg: Tensor,
     at: _Course,
     inputs: tuple[Tensor, ...],
+    *,
+    learns: bool,
 ) -> _Course:
-    """Return the course after one step; it changes nothing and reads nothing back, so it can be recorded."""
+    """Return the course after one step; it changes nothing and reads nothing back, so it can be recorded.
+
+    learns: otherwise gradient and curvature stay as they were.
+    """
     generator = comparison.generator
     low, high, centre = generator.w_low, generator.w_high, generator.w_avg
     pull = lambda_avg / at.w.shape[1]
     damped = at.curvature + torch.diag_embed((at.damping * scale)[:, None].expand_as(at.w))
     tried = minimised_model(at.w, at.gradient, damped, pull, centre, low, high)
-    there = _evaluated(comparison, tried, lambda_sim, lambda_avg, inputs)
+    there = _evaluated(comparison, tried, lambda_sim, lambda_avg, inputs, None if learns else at.gradient)
     gradient, total = there[2:]
     step = tried - at.w
     bent = torch.bmm(at.curvature, step[:, :, None])[:, :, 0]
@@ -129,16 +165,22 @@ def _step(
         if name != "curvature"
     )
     w, *others = chosen
-    return _Course(w, _refined(at.curvature, step, bent, gradient - at.gradient), *others)
+    change = gradient - at.gradient
+    return _Course(w, _refined(at.curvature, step, bent, change) if learns else at.curvature, *others)
 
 
 def _evaluated(
-    comparison: Comparison, w: Tensor, lambda_sim: float, lambda_avg: Tensor, inputs: tuple[Tensor, ...]
+    comparison: Comparison,
+    w: Tensor,
+    lambda_sim: float,
+    lambda_avg: Tensor,
+    inputs: tuple[Tensor, ...],
+    instead: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return L_S, L_A, the gradient of lambda_sim L_S, and the objective."""
-    w = w.detach().requires_grad_()
+    """Return L_S, L_A, the gradient of lambda_sim L_S or what is given instead, and the objective."""
+    w = w.detach().requires_grad_(instead is None)
     similarity, averageness = comparison.terms(w, *inputs)
-    (gradient,) = torch.autograd.grad(lambda_sim * similarity.sum(), w)
+    gradient = torch.autograd.grad(lambda_sim * similarity.sum(), w)[0] if instead is None else instead
     similarity, averageness = similarity.detach(), averageness.detach()
     return similarity, averageness, gradient, lambda_sim * similarity + lambda_avg * averageness
 

@@ -140,10 +140,11 @@ def test_a_recorded_step_gives_what_a_plain_one_gives() -> None:
     generator, metric = tiny_generator(), random_metric()
     recording = StepEngine(generator, metric, Captures(recorder))
     first, second = together([0], engine=recording), together([1], engine=recording)
-    # Evaluation and step: of one row drawn cheaply and wholly, of two and of two candidates. The cheap
-    # picture of the tiny generator is its whole one.
+    # Of one row, drawn cheaply and wholly, evaluation and step; of two with the raw inversion step and last
+    # step; of two candidates evaluation, the same step and the same last one. The cheap picture of the tiny
+    # generator is its whole one.
     recorded = recorder.count
-    assert recorded == 4
+    assert recorded == 5
     again = together([0], engine=recording)
     assert recorder.count == recorded, "other photographs need no other recording"
     assert torch.equal(again[0].w_norm, first[0].w_norm)
@@ -186,7 +187,7 @@ def test_a_step_reads_nothing_back_from_the_device() -> None:
             return result
 
     begin = NewtonState.at(generator.w_avg.expand(2, -1), 20 * generator.curvature)
-    newton(goal, begin, 10.0, torch.full((2,), 0.1), 2, lambda: None, Strict(None))
+    newton(goal, begin, 10.0, torch.full((2,), 0.1), 2, lambda: None, Strict(None), ends=True)
     assert len(called) == 3
     with pytest.raises(AssertionError, match="cannot be recorded"), RecordableOnly():
         float(torch.ones(1) + 1)

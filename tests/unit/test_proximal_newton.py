@@ -116,6 +116,55 @@ def test_every_step_is_at_least_as_good_as_the_last() -> None:
     assert len(told) == 6
 
 
+def test_what_is_known_is_not_asked_again_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = tiny_generator()
+    assert generator.curvature is not None
+    goal, pull = shared(), torch.tensor([0.1])
+    begin = NewtonState.at(generator.w_avg[None], 20 * generator.curvature)
+    asked = counted(goal, monkeypatch)
+    state, _ = newton(goal, begin, 10.0, pull, 2, lambda: None)
+    assert asked == [True] * 3  # where it begins, and after each step
+    asked.clear()
+    known, let_go = (
+        newton(goal, replace(state, known=kept), 10.0, 0 * pull, 2, lambda: None)[1]
+        for kept in (state.known, None)
+    )
+    assert asked == [True] * 2 + [True] * 3
+    assert torch.equal(known.w, let_go.w)
+    assert torch.equal(known.similarity, let_go.similarity)
+    other = shared()
+    asked = counted(other, monkeypatch)
+    newton(other, state, 10.0, pull, 1, lambda: None)
+    assert asked == [True] * 2, "what one objective says is not what another one does"
+
+
+def test_the_last_step_learns_nothing_that_nobody_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = tiny_generator()
+    assert generator.curvature is not None
+    goal, pull = shared(), torch.tensor([0.1])
+    begin = NewtonState.at(generator.w_avg[None], 20 * generator.curvature)
+    going_on = newton(goal, begin, 10.0, pull, 3, lambda: None)[1]
+    asked = counted(goal, monkeypatch)
+    state, ended = newton(goal, begin, 10.0, pull, 3, lambda: None, ends=True)
+    assert asked == [True, True, True, False]
+    assert torch.equal(ended.w, going_on.w)
+    assert torch.equal(ended.similarity, going_on.similarity)
+    assert state.known is None
+
+
+def counted(goal: SharedObjective, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Return a list that gets, for each time that the objective is asked, whether for a gradient."""
+    asked, terms = [], goal.comparison.terms
+
+    def asking(w: Tensor, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        asked.append(w.requires_grad)
+        return terms(w, *inputs)
+
+    # The objective and its comparison never change, so the class is told who asks.
+    monkeypatch.setattr(type(goal.comparison), "terms", lambda _self, w, *inputs: asking(w, *inputs))
+    return asked
+
+
 def test_reaches_in_nine_steps_what_adam_does_not_in_thirty() -> None:
     adam = replace(NEWTON, method="adam", steps=30, learning_rate=0.03, candidates=1, start_spread=0.0)
     by_adam = totals(found(adam), 0.1)
