@@ -119,7 +119,7 @@ class _Measurers:
     def measure(self, face: AlignedFace) -> tuple[dict[str, float], int]:
         """Return the features, and which average was the nearest."""
         picture, mask = to_tensor(face.picture, self._generator.device), torch.from_numpy(face.mask)
-        w = encoded(self._generator, self._metric, picture, mask)
+        w = encoded(self._generator, self._metric, picture[None], mask[None])
         nearest = int((self._centres - w).norm(dim=1).argmin())
         return averaged_features(self._measurers[nearest].measure(face, Stopwatch())), nearest
 

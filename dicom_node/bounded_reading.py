@@ -109,9 +109,9 @@ class BoundedReading:
                 return
             message.data_set.write(self._ahead.seen(whole)[_PDU_HEADER + _FRAGMENT_HEADER :])
             self._ahead.skip(whole)
+            # As pynetdicom does with each PDU.
+            self._transport.assoc.dul._idle_timer.restart()
             taken = True
-        # As pynetdicom does with each PDU.
-        self._transport.assoc.dul._idle_timer.restart()
         self._ahead.put_back(_empty_fragment(message.context_id))
 
     def _is_under_way(self, message: Any) -> bool:  # noqa: ANN401

@@ -202,6 +202,20 @@ def test_a_sender_that_leaves_in_the_middle_leaves_nothing(tmp_path: Path) -> No
         assert len(receiver.rows(Photograph)) == 1
 
 
+def test_a_slow_sender_that_never_pauses_is_not_taken_for_a_silent_one(tmp_path: Path) -> None:
+    source, encoded = encoded_photograph()
+    parts = [encoded[n : n + 1000] for n in range(0, len(encoded), 1000)]
+    with running_receiver(tmp_path, node={"network_timeout_seconds": 1}) as receiver:
+        with connected(receiver) as client:
+            client.sendall(command_set(source))
+            for part in parts[:-1]:
+                client.sendall(pdu(item(part)))
+                time.sleep(0.01)
+            client.sendall(pdu(item(parts[-1], LAST)))
+            assert status(client) == SUCCESS
+        assert len(receiver.rows(Photograph)) == 1
+
+
 def test_a_node_that_stops_does_not_wait_for_a_sender_that_pauses(tmp_path: Path) -> None:
     source, encoded = encoded_photograph()
     stack = ExitStack()
