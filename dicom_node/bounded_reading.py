@@ -23,6 +23,8 @@ _PDU_HEADER = 6
 # PS3.7 annex E: a command set is a few hundred bytes.
 _LONGEST_COMMAND_SET = 16 * 1024
 _P_DATA_TF = 0x04
+# Of others pynetdicom reads no more than the header.
+_PDU_TYPES = range(0x01, 0x08)
 # PS3.8 section 9.3.5.1 and annex E.2: item length, presentation context ID, message control header.
 _FRAGMENT_HEADER = 6
 # How long an association may be deaf to its own node while the next fragment is waited for.
@@ -68,6 +70,7 @@ class BoundedReading:
         self._message: Any = None
         self._message_until = 0.0
         self._pdu_until = 0.0
+        self._body_comes = False
         self._ahead = ReadAhead(transport.socket)
         transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _guard(transport.assoc)
@@ -82,15 +85,24 @@ class BoundedReading:
 
         Raises OSError where a limit is reached, which ends the connection.
         """
-        if size == _PDU_HEADER:
-            self._begin_pdu()
-            message = self._transport.assoc.dimse.message
-            if message is not None and self._is_under_way(message):
-                self._take_fragments(message)
-        elif size > MAXIMUM_PDU_LENGTH + _PDU_TOLERANCE:
-            self._drop("pdu_too_long")
+        if self._body_comes:
+            self._body_comes = False
+            if size > MAXIMUM_PDU_LENGTH + _PDU_TOLERANCE:
+                self._drop("pdu_too_long")
+            self._await(size)
+            return self._ahead.take(size)
+        self._begin_pdu()
+        message = self._transport.assoc.dimse.message
+        if message is not None and self._is_under_way(message):
+            self._take_fragments(message)
         self._await(size)
-        return self._ahead.take(size)
+        header = self._ahead.take(size)
+        self._body_comes = len(header) == _PDU_HEADER and header[0] in _PDU_TYPES
+        return header
+
+    def close(self) -> None:
+        """Let go of the connection and of what has been read of it."""
+        self._ahead.close()
 
     def _take_fragments(self, message: Any) -> None:  # noqa: ANN401
         """Take the fragments that come, and put an empty one in their place where no other PDU follows."""
@@ -115,9 +127,17 @@ class BoundedReading:
         self._ahead.put_back(_empty_fragment(message.context_id))
 
     def _is_under_way(self, message: Any) -> bool:  # noqa: ANN401
-        """Whether the command set is complete, and pynetdicom has dealt with all that was read."""
+        """Whether the command set is complete, and pynetdicom has dealt with all that was read.
+
+        And only in Sta6 (PS3.8 section 9.2), where data are due: elsewhere the connection is to be closed.
+        """
         dul = self._transport.assoc.dul
-        return message.context_id is not None and not message._data_set_file and dul.event_queue.empty()
+        return (
+            message.context_id is not None
+            and not message._data_set_file
+            and dul.event_queue.empty()
+            and dul.state_machine.current_state == "Sta6"
+        )
 
     def _more_follows(self) -> bool:
         """Whether the next PDU is there, or comes soon, and pynetdicom has nothing to do meanwhile."""

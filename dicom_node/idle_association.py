@@ -30,7 +30,7 @@ def wait_when_idle(association: Any, has_read: Callable[[], bool]) -> None:  # n
 
     has_read: whether something has been taken from the socket that nobody has asked for yet.
     """
-    checkpoint = _Checkpoint()
+    checkpoint = _Checkpoint(association)
     checkpoint.set()
     association._reactor_checkpoint = checkpoint
     association.dimse.msg_queue = checkpoint.queue()
@@ -56,10 +56,15 @@ class _TellingQueue(Queue[Any]):
 
 
 class _Checkpoint(threading.Event):
-    """Where the association's reactor rests before each turn: until it may go on, and there is cause to."""
+    """Where the association's reactor rests before each turn: until it may go on, and there is cause to.
 
-    def __init__(self) -> None:
+    The reactor says that it rests (`_is_paused`) before it comes here. It has to say so again: the thread
+    that answers an event report ends with the claim that it does not, and others would wait for ever.
+    """
+
+    def __init__(self, association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         super().__init__()
+        self._association = association
         self._cause = threading.Event()
         self._queues: list[Queue[Any]] = []
 
@@ -76,22 +81,24 @@ class _Checkpoint(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         """Return once the reactor may go on and was told to, or has rested long enough."""
         while True:
-            if not super().wait(timeout):
-                return False
+            while not super().wait(_LONGEST_REST_SECONDS):
+                self._association._is_paused = True
             if all(queue.empty() for queue in self._queues):
                 self._cause.wait(_LONGEST_REST_SECONDS)
             self._cause.clear()
             # Who has stopped it meanwhile waits for what it would take away.
             if self.is_set():
                 return True
+            self._association._is_paused = True
 
 
 class _Wake:
     """Something that a thread can wait for beside a socket."""
 
     def __init__(self) -> None:
-        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closing = threading.Lock()
+        self._descriptor = -1  # what is closed when there is no other to be had
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def __del__(self) -> None:
         self.close()

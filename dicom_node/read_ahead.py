@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import ssl
+from contextlib import suppress
 from typing import Final
 
 _BUFFER_BYTES: Final = 1024 * 1024
@@ -19,7 +20,8 @@ class ReadAhead:
         self._connection = connection
         # TLS decrypts what it reads, and may hold some of it; plain reads spare a call that looks first.
         self._is_secured = isinstance(connection, ssl.SSLSocket)
-        self._buffer = bytearray(_BUFFER_BYTES)
+        # None of that size before there is something to be read ahead: anybody may connect.
+        self._buffer = bytearray()
         self._begin = self._end = 0
 
     @property
@@ -59,7 +61,7 @@ class ReadAhead:
         while True:
             try:
                 got = (
-                    self._connection.recv_into(room)
+                    self._read_secured(room, seconds)
                     if self._is_secured
                     else os.readv(self._connection.fileno(), [room])
                 )
@@ -81,11 +83,29 @@ class ReadAhead:
         poll.register(connection, select.POLLIN)
         return bool(poll.poll(max(0.0, seconds) * 1000))
 
+    def close(self) -> None:
+        """Close the connection, and let go of what is held."""
+        self._connection.close()
+        self._buffer, self._begin, self._end = bytearray(), 0, 0
+
+    def _read_secured(self, room: memoryview, seconds: float) -> int:
+        before = self._connection.gettimeout()
+        self._connection.settimeout(max(seconds, 0.001))
+        try:
+            return self._connection.recv_into(room)
+        finally:
+            with suppress(OSError):  # closed meanwhile
+                self._connection.settimeout(before)  # applies to what is sent, too
+
     def _room(self, size: int, *, ahead: bool) -> memoryview:
         """Return where the next bytes go: room for `size`, or for all that fits."""
-        if self._end + size > len(self._buffer):
-            held = self.held
-            self._buffer[:held] = self._buffer[self._begin : self._end]
+        held = self.held
+        needed = max(_BUFFER_BYTES if ahead else 0, held + size)
+        if len(self._buffer) < needed or self._end + size > len(self._buffer):
+            kept = self._buffer[self._begin : self._end]
+            if len(self._buffer) < needed:
+                self._buffer = bytearray(needed)
+            self._buffer[:held] = kept
             self._begin, self._end = 0, held
         until = len(self._buffer) if ahead else self._end + size
         return memoryview(self._buffer)[self._end : until]

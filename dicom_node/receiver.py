@@ -157,8 +157,14 @@ class Receiver:
 
     def _bound(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         transport = event.assoc.dul.socket
-        transport.recv = reading = BoundedReading(transport, self._limits)
-        wait_when_idle(event.assoc, lambda: reading.has_more)
+        try:
+            transport.recv = reading = BoundedReading(transport, self._limits)
+            wait_when_idle(event.assoc, lambda: reading.has_more)
+            event.assoc.bind(evt.EVT_CONN_CLOSE, lambda _event: reading.close())
+        except (OSError, MemoryError) as error:
+            # pynetdicom would go on, without limits.
+            _log.error("connection dropped", reason=type(error).__name__)
+            transport.socket.close()
 
     def _admit(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         # pynetdicom swallows what a handler raises here, and would go on to accept.

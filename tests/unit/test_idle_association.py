@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -29,14 +30,14 @@ def descriptors() -> int:
 
 
 def test_a_reactor_that_is_stopped_does_not_go_on_whatever_there_is_to_do() -> None:
-    checkpoint = _Checkpoint()
+    checkpoint = _Checkpoint(SimpleNamespace(_is_paused=True))
     checkpoint.queue().put("a message")
     assert not returned(checkpoint, 0.3)
 
 
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
 def test_a_message_lets_it_go_on(when: str) -> None:
-    checkpoint = _Checkpoint()
+    checkpoint = _Checkpoint(SimpleNamespace(_is_paused=True))
     checkpoint.set()
     checkpoint.wait()  # takes the cause that setting it is
     queue = checkpoint.queue()
@@ -49,7 +50,7 @@ def test_a_message_lets_it_go_on(when: str) -> None:
 
 
 def test_two_messages_are_two_turns() -> None:
-    checkpoint = _Checkpoint()
+    checkpoint = _Checkpoint(SimpleNamespace(_is_paused=True))
     checkpoint.set()
     queue = checkpoint.queue()
     queue.put("first")
@@ -60,10 +61,32 @@ def test_two_messages_are_two_turns() -> None:
 
 
 def test_without_cause_it_goes_on_after_a_rest() -> None:
-    checkpoint = _Checkpoint()
+    checkpoint = _Checkpoint(SimpleNamespace(_is_paused=True))
     checkpoint.set()
     checkpoint.wait()
     assert returned(checkpoint, 5)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_resting_reactor_says_again_that_it_rests(stopped: bool) -> None:
+    """The thread that answers an event report ends with saying that it does not."""
+    association_ = SimpleNamespace(_is_paused=True)
+    checkpoint = _Checkpoint(association_)
+    if not stopped:
+        checkpoint.set()
+        checkpoint.wait()  # takes the cause that setting it is
+    thread = threading.Thread(target=checkpoint.wait, daemon=True)
+    thread.start()
+    time.sleep(0.02)
+    association_._is_paused = False
+    checkpoint.clear()
+    deadline = time.monotonic() + 5
+    while not association_._is_paused and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert association_._is_paused
+    checkpoint.set()
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_a_closed_wake_wakes_nobody_and_no_other_file() -> None:
