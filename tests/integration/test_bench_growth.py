@@ -7,6 +7,7 @@ from bench.growth_of_archive import queue_seconds
 from bench.own_process import in_own_process
 
 
+@pytest.mark.torture
 def test_a_queue_is_timed_while_studies_wait(tmp_path):
     points = in_own_process(queue_seconds, tmp_path / "queue", (16, 2))
     assert [point["n"] for point in points] == [2, 16]

@@ -25,6 +25,7 @@ def peak_of(megabytes: int) -> tuple[float, float, float]:
     return first, peak_megabytes(), resident_megabytes()
 
 
+@pytest.mark.torture
 def test_a_peak_is_seen_after_it_has_gone_and_forgotten_when_reset():
     first, second, resident = in_own_process(peak_of, 300)
     assert first > 300

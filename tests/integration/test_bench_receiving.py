@@ -29,6 +29,7 @@ def test_the_photographs_are_what_cameras_send(tmp_path):
         assert np.ptp(dataset.pixel_array) > 100
 
 
+@pytest.mark.torture
 def test_every_receiver_takes_everything_and_is_in_the_table():
     record = measure(files=8, rounds=1, generator="none")
     assert set(record["by_associations"]) == {str(n) for n in ASSOCIATIONS}

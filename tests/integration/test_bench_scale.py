@@ -15,6 +15,7 @@ from bench.queue_throughput import rows as queue_rows
 from tests.postgresql import PostgresPeer
 
 
+@pytest.mark.torture
 def test_a_large_archive_has_seconds_pages_and_plans_of_every_work(postgresql: PostgresPeer) -> None:
     record = measure_archive(postgresql.database(), photographs=4000, patients=400, steps=2, times=2)
     assert [(point["photographs"], point["patients"]) for point in record["points"]] == [
@@ -33,6 +34,7 @@ def test_a_large_archive_has_seconds_pages_and_plans_of_every_work(postgresql: P
     assert "Index" in plans_text(record["plans"])
 
 
+@pytest.mark.torture
 def test_throughput_has_a_point_for_every_number_of_workers(postgresql: PostgresPeer, tmp_path: Path) -> None:
     record = measure_queue(postgresql.database(), tmp_path, workers=(1,), seconds=0.05, each=2)
     (point,) = record["points"]

@@ -104,7 +104,7 @@ def test_objects_of_a_study_agree_on_patient_and_study(tmp_path: Path) -> None:
     assert errors(run_tool("dcentvfy", *paths, check=False).stdout) != []
 
 
-@pytest.mark.parametrize("kind", ["comprehensive3d", "enhanced"])
+@pytest.mark.parametrize("kind", ["comprehensive3d", pytest.param("enhanced", marks=pytest.mark.torture)])
 def test_pixelmed_finds_only_the_documented_error(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_projectors_noise_ends_after_three_quarters() -> None:
     assert noise_strength(0.75) == noise_strength(1.0) == 0
 
 
+@pytest.mark.torture
 def test_projector_finds_a_face_that_the_generator_draws() -> None:
     generator, target = tiny_generator(), picture()
     projector = Projector(plain(), random_metric(), target, generator.w_avg, generator.w_std, steps=200)
