@@ -34,10 +34,11 @@ from models.generator import Generator, choose_device, load_generator
 from models.lpips import Lpips, load_metric
 from models.regressor import load_regressor
 from pipeline.anomaly import AnomalyKind, draw_anomaly
+from pipeline.compared_candidates import compare_candidates
 from pipeline.face import load_face_finder
-from pipeline.features import FeatureExtractor, mean_by_name, mean_features, to_tensor
+from pipeline.features import to_tensor
+from pipeline.kept_measurements import averaged_features
 from pipeline.latents import Latents
-from pipeline.learned_features import learned_features
 from pipeline.locating import AlignedFace
 from pipeline.measurement import FaceMeasurer
 from pipeline.normalization import normalize
@@ -178,21 +179,10 @@ def figures(bench: Bench, face: AlignedFace, path: Path) -> dict[str, float]:
     objective = Objective(
         generator, bench.metric, x_raw, mask, profile.metric_resolution, generator.network.resolution
     )
-    extractor = FeatureExtractor(bench.metric, x_raw[None], mask[None], generator.covariance)
-    features, by_name, similarity = [], [], []
-    for w_norm in latents.w_norm[:, None]:
-        x_norm = generator.network.synthesis(w_norm)
-        paper, further = extractor.compare(x_norm, latents.w_raw[None], w_norm)
-        features += paper
-        learned = [{}]
-        if generator.anomaly_network is not None:
-            answer = extractor.judged(generator.anomaly_network.network, x_norm)
-            learned = learned_features(answer, extractor.cells)
-        located = zip(extractor.locate(x_norm), further, learned, strict=True)
-        by_name += [{**a, **b, **c} for a, b, c in located]
-        similarity.append(float(objective.terms(w_norm)[0]))
+    (measured,) = compare_candidates(generator, bench.metric, x_raw[None], mask[None], [latents])
+    similarity = [float(objective.terms(w_norm)[0]) for w_norm in latents.w_norm[:, None]]
     averageness = float(objective.terms(latents.w_norm[:1])[1])
-    mean = {**mean_features(features).as_dict(), **mean_by_name(by_name)}
+    mean = averaged_features(measured)
     regressor = load_regressor(generator.folder / generator.card.regressor)
     return {
         "similarity": similarity[0],

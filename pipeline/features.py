@@ -8,6 +8,8 @@ compared.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -32,6 +34,17 @@ FINE_TAPS = 2
 """The taps that say where: AlexNet's first two, 4 and 8 px apart. The later ones blur over regions."""
 
 
+class _Seen(NamedTuple):
+    """Pictures x_norm as they are compared, (N, ...) each, and of every one its own photograph."""
+
+    x_norm: Tensor
+    drawn: Tensor
+    taps: tuple[Tensor, ...]
+    raw: Tensor
+    mask: Tensor
+    raw_taps: list[Tensor]
+
+
 class FeatureExtractor:
     """Compares F photographs with normalized pictures, K of each; their own features are computed once.
 
@@ -48,7 +61,7 @@ class FeatureExtractor:
         self._raw = resized(x_raw, FEATURE_SIDE) * self._mask
         self._raw_features = metric.features(self._raw)
         self._weights = metric.tap_weights(self._mask, self._raw_features)
-        self._last: tuple[Tensor, Tensor, tuple[Tensor, ...]] | None = None
+        self._last: _Seen | None = None
 
     @staticmethod
     def of_each(x: Tensor, rows: int) -> Tensor:
@@ -56,16 +69,15 @@ class FeatureExtractor:
         each = rows // len(x)
         return x.expand(each, *x.shape[1:]) if len(x) == 1 else x.repeat_interleave(each, 0)
 
-    def _raw_taps(self, rows: int) -> list[Tensor]:
-        return [self.of_each(tap, rows) for tap in self._raw_features]
-
-    def _seen(self, x_norm: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the pictures as they are compared, with their taps; those asked for last are kept."""
-        if self._last is None or self._last[0] is not x_norm:
-            masks = self.of_each(self._mask, len(x_norm))
-            drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * masks
-            self._last = (x_norm, drawn, self._metric.features(drawn))
-        return self._last[1:]
+    def _seen(self, x_norm: Tensor) -> _Seen:
+        """Return the pictures as they are compared, with their photographs; those asked for last are kept."""
+        if self._last is None or self._last.x_norm is not x_norm:
+            raw, mask, *raw_taps = (
+                self.of_each(x, len(x_norm)) for x in (self._raw, self._mask, *self._raw_features)
+            )
+            drawn = resized(x_norm.clamp(-1, 1), FEATURE_SIDE) * mask
+            self._last = _Seen(x_norm, drawn, self._metric.features(drawn), raw, mask, raw_taps)
+        return self._last
 
     def compare(
         self, x_norm: Tensor, w_raw: Tensor, w_norm: Tensor
@@ -75,16 +87,15 @@ class FeatureExtractor:
         x_norm: (F K, 3, H, W) in [-1, 1]; w_raw: (F, w_dim); w_norm: (F K, w_dim). The further ones are
         those of `pipeline.result.FURTHER_FEATURES`; without a covariance there is no d_wmahalanobis.
         """
-        drawn, taps = self._seen(x_norm)
-        rows = len(drawn)
+        seen, rows = self._seen(x_norm), len(x_norm)
         weights = [self.of_each(weight, rows) for weight in self._weights]
-        d_xperc = self._metric.distance(taps, self._raw_taps(rows), weights)
-        raw, mask = self.of_each(self._raw, rows), self.of_each(self._mask, rows)
-        similarity = ms_ssim((drawn + 1) / 2, (raw + 1) / 2, data_range=1.0, size_average=False)
+        d_xperc = self._metric.distance(seen.taps, seen.raw_taps, weights)
+        similarity = ms_ssim((seen.drawn + 1) / 2, (seen.raw + 1) / 2, data_range=1.0, size_average=False)
         ours = torch.stack((d_xperc, (1 - similarity) / 2), 1).tolist()
         pairs = zip(_latents(self.of_each(w_raw, rows)), _latents(w_norm), strict=True)
         of_latents = [latent_distances(u, v, self._covariance) for u, v in pairs]
-        found = [a | b for a, b in zip(picture_distances(drawn, raw, mask), of_latents, strict=True)]
+        of_pictures = picture_distances(seen.drawn, seen.raw, seen.mask)
+        found = [a | b for a, b in zip(of_pictures, of_latents, strict=True)]
         features = [
             Features(perceptual, structural, one["d_xpsnr"], one["d_wbc"], one["d_wcorr"])
             for (perceptual, structural), one in zip(ours, found, strict=True)
@@ -96,25 +107,26 @@ class FeatureExtractor:
 
         maps: the first of their `maps`, where the caller has them already.
         """
-        drawn, _ = self._seen(x_norm)
-        raw, mask = (self.of_each(x, len(drawn)) for x in (self._raw, self._mask))
-        return local_features(self.maps(x_norm)[0] if maps is None else maps, raw, drawn, mask)
+        seen = self._seen(x_norm)
+        maps = self.maps(x_norm)[0] if maps is None else maps
+        return local_features(maps, seen.raw, seen.drawn, seen.mask)
 
     def maps(self, x_norm: Tensor) -> tuple[Tensor, Tensor]:
         """Return the local LPIPS of each picture (F K, 3, H, W): of all taps, and of the finest alone.
 
         Both are (F K, 1, FEATURE_SIDE, FEATURE_SIDE). The second adds the first `FINE_TAPS` taps.
         """
-        _, drawn = self._seen(x_norm)
-        raw = self._raw_taps(len(x_norm))
-        whole, fine = (self._metric.map(drawn[:taps], raw[:taps], FEATURE_SIDE) for taps in (None, FINE_TAPS))
+        seen = self._seen(x_norm)
+        whole, fine = (
+            self._metric.map(seen.taps[:taps], seen.raw_taps[:taps], FEATURE_SIDE)
+            for taps in (None, FINE_TAPS)
+        )
         return whole, fine
 
     def judged(self, network: AnomalyEnsemble, x_norm: Tensor) -> AnomalyAnswer:
         """Return what the anomaly network says of each picture (F K, 3, H, W)."""
-        drawn, taps = self._seen(x_norm)
-        raw, mask = (self.of_each(x, len(drawn)) for x in (self._raw, self._mask))
-        answer: AnomalyAnswer = network(self._raw_taps(len(drawn)), taps, raw, drawn, mask)
+        seen = self._seen(x_norm)
+        answer: AnomalyAnswer = network(seen.raw_taps, seen.taps, seen.raw, seen.drawn, seen.mask)
         return answer
 
     @property

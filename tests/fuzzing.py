@@ -18,14 +18,9 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 from pynetdicom.dsutils import encode
-from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    MaximumLengthNotification,
-)
 from pynetdicom.presentation import build_context
 
+from tests.association_request import association_request
 from tests.receiving import photograph
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -41,27 +36,12 @@ _CONTEXTS = {syntax: 3 + 2 * n for n, syntax in enumerate(SYNTAXES)}
 # Longer than any time limit of the receiver's: what takes so long hangs.
 _ANSWER_SECONDS = 90.0
 
-
-def association_request(calling: str = "CAMERA", called: str = "FACENORM") -> bytes:
-    """Return an A-ASSOCIATE-RQ PDU for verification and Secondary Capture."""
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = "1.2.840.10008.3.1.1.1"
-    primitive.calling_ae_title, primitive.called_ae_title = calling, called
-    contexts = [build_context(VERIFICATION)]
-    contexts += [build_context(SecondaryCaptureImageStorage, syntax) for syntax in SYNTAXES]
-    for number, context in enumerate(contexts):
-        context.context_id = 1 + 2 * number
-    primitive.presentation_context_definition_list = contexts
-    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    length.maximum_length_received = 16384
-    implementation.implementation_class_uid = "1.2.3.4"
-    primitive.user_information = [length, implementation]
-    pdu = A_ASSOCIATE_RQ()
-    pdu.from_primitive(primitive)
-    return bytes(pdu.encode())
-
-
-REQUEST = association_request()
+REQUEST = association_request(
+    [
+        build_context(VERIFICATION),
+        *(build_context(SecondaryCaptureImageStorage, syntax) for syntax in SYNTAXES),
+    ]
+)
 _GOOD = photograph()
 
 

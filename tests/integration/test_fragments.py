@@ -16,20 +16,16 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pynetdicom.dsutils import decode, encode
-from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    MaximumLengthNotification,
-)
 from pynetdicom.presentation import build_context
 
 from storage.tables import Photograph
+from tests.association_request import association_request
 from tests.peers import LOOPBACK
-from tests.receiving import CALLING, RunningReceiver, photograph, running_receiver, send
+from tests.receiving import RunningReceiver, photograph, running_receiver, send
 
 COMMAND, LAST = 0b01, 0b10
 CONTEXT = 1
+REQUEST = association_request([build_context(SecondaryCaptureImageStorage, ExplicitVRLittleEndian)])
 SUCCESS = 0x0000
 ABORT = b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00"
 
@@ -37,20 +33,8 @@ ABORT = b"\x07\x00\x00\x00\x00\x04\x00\x00\x00\x00"
 @contextmanager
 def connected(receiver: RunningReceiver) -> Iterator[socket.socket]:
     """A socket with an association for Secondary Capture images on it."""
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = "1.2.840.10008.3.1.1.1"
-    primitive.calling_ae_title, primitive.called_ae_title = CALLING, "FACENORM"
-    context = build_context(SecondaryCaptureImageStorage, ExplicitVRLittleEndian)
-    context.context_id = CONTEXT
-    primitive.presentation_context_definition_list = [context]
-    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    length.maximum_length_received = 16384
-    implementation.implementation_class_uid = "1.2.3.4"
-    primitive.user_information = [length, implementation]
-    request = A_ASSOCIATE_RQ()
-    request.from_primitive(primitive)
     with socket.create_connection((LOOPBACK, receiver.port), timeout=15) as client:
-        client.sendall(request.encode())
+        client.sendall(REQUEST)
         assert next_pdu(client)[0] == 0x02
         yield client
 

@@ -11,36 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pynetdicom.pdu import A_ASSOCIATE_RQ
-from pynetdicom.pdu_primitives import (
-    A_ASSOCIATE,
-    ImplementationClassUIDNotification,
-    MaximumLengthNotification,
-)
 from pynetdicom.presentation import build_context
 
 from storage.tables import Photograph
+from tests.association_request import association_request
 from tests.peers import LOOPBACK
 from tests.receiving import CALLING, RunningReceiver, association, photograph, running_receiver, send
 
-_VERIFICATION = "1.2.840.10008.1.1"
-
-
-def association_request(calling: str = CALLING, called: str = "FACENORM") -> bytes:
-    """Return an A-ASSOCIATE-RQ PDU for verification."""
-    primitive = A_ASSOCIATE()
-    primitive.application_context_name = "1.2.840.10008.3.1.1.1"
-    primitive.calling_ae_title, primitive.called_ae_title = calling, called
-    context = build_context(_VERIFICATION)
-    context.context_id = 1
-    primitive.presentation_context_definition_list = [context]
-    length, implementation = MaximumLengthNotification(), ImplementationClassUIDNotification()
-    length.maximum_length_received = 16384
-    implementation.implementation_class_uid = "1.2.3.4"
-    primitive.user_information = [length, implementation]
-    pdu = A_ASSOCIATE_RQ()
-    pdu.from_primitive(primitive)
-    return bytes(pdu.encode())
+REQUEST = association_request([build_context("1.2.840.10008.1.1")])  # verification
 
 
 def _dropped_after(receiver: RunningReceiver, behave: Callable[[socket.socket], None]) -> float:
@@ -61,17 +39,17 @@ def _half_a_header(client: socket.socket) -> None:
 
 
 def _half_a_request(client: socket.socket) -> None:
-    client.sendall(association_request()[:50])
+    client.sendall(REQUEST[:50])
 
 
 def _drip(client: socket.socket) -> None:
-    for byte in association_request():
+    for byte in REQUEST:
         client.sendall(bytes([byte]))
         time.sleep(0.2)
 
 
 def _associate_and_hang(client: socket.socket) -> None:
-    client.sendall(association_request())
+    client.sendall(REQUEST)
     assert client.recv(1) == b"\x02"
 
 
