@@ -10,7 +10,7 @@ from typing import Any
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from tests.integration.running_node import STUDY, NodeUnderTest, running, wait_until, write_photograph
-from tests.integration.running_workers import PROMPT, working
+from tests.integration.running_workers import working
 from tests.peers import OrthancPeer
 from tests.postgresql import PostgresPeer
 from tests.s3_server import Place, running_s3
@@ -41,9 +41,9 @@ def _copies(node: NodeUnderTest) -> dict[str, int]:
 def test_a_worker_with_a_data_folder_of_its_own_scores_what_the_node_received(
     tmp_path: Path, bucket: Place, orthanc: OrthancPeer, postgresql: PostgresPeer
 ) -> None:
-    shared = {"database_url": postgresql.database(), "further": PROMPT}
-    node = _node(tmp_path / "node", bucket, orthanc, scores=False, **shared)
-    elsewhere = _node(tmp_path / "elsewhere", bucket, orthanc, **shared)
+    database_url = postgresql.database()
+    node = _node(tmp_path / "node", bucket, orthanc, scores=False, database_url=database_url)
+    elsewhere = _node(tmp_path / "elsewhere", bucket, orthanc, database_url=database_url)
     photograph = write_photograph(node.folder, f"{STUDY}.7")
     with running(node), working(elsewhere):
         node.send(photograph)

@@ -27,14 +27,14 @@ from tests.postgresql import PostgresPeer
 from tests.small_scorer import executions
 
 
-def _node(tmp_path: Path, postgresql: PostgresPeer) -> NodeUnderTest:
+def _node(tmp_path: Path, postgresql: PostgresPeer, *, further: str = "") -> NodeUnderTest:
     (tmp_path / "node").mkdir()
     return NodeUnderTest(
         folder=tmp_path / "node",
         destination_port=free_port(),
         database_url=postgresql.database(),
         scores=False,
-        further=PROMPT,
+        further=further,
     )
 
 
@@ -68,7 +68,7 @@ def test_a_worker_scores_what_the_node_receives_and_what_waits_together(
 def test_a_worker_that_comes_back_late_records_and_delivers_nothing_again(
     tmp_path: Path, postgresql: PostgresPeer
 ) -> None:
-    node = _node(tmp_path, postgresql)
+    node = _node(tmp_path, postgresql, further=PROMPT)
     first, second = (write_photograph(node.folder, f"{STUDY}.{n}", study=f"{STUDY}.{n}") for n in (1, 2))
     with (
         running_orthanc(tmp_path / "orthanc", dicom_port=node.destination_port) as orthanc,
