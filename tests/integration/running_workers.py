@@ -14,7 +14,7 @@ import pytest
 from tests.integration.running_node import TOKEN, NodeUnderTest, wait_until
 from tests.peers import LOOPBACK, free_port
 
-# A dead one is noticed in some two seconds; so is a living one on a machine that is busy enough. For tests that
+# A dead one is noticed in two seconds; so is a living one on a machine that is busy enough. For tests that
 # want one to be missed, and for no others.
 PROMPT = """
             [workers]
