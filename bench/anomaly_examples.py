@@ -28,7 +28,8 @@ from models.generator import Generator
 from models.lpips import Lpips
 from pipeline.features import to_picture
 from pipeline.newton_normalization import StepEngine
-from pipeline.normalization import encoded
+from pipeline.normalization import average_and_goal
+from pipeline.profile import Profile
 from pipeline.proximal_newton import NewtonState, newton
 from pipeline.shared_objective import SharedObjective
 
@@ -181,15 +182,13 @@ def _quick_normals(
     steps: tuple[int, int],
 ) -> Tensor:
     """Return w_norm (B, w_dim) after some of the `fast` profile's steps, one candidate, no raw inversion."""
-    profile = generator.card.profiles["fast"]
-    share, lambda_sim, lambda_avg = (
-        float(profile[k] or 0) for k in ("start_share", "lambda_sim", "lambda_avg")
-    )
-    goal = encoded(generator, metric, x_raw, masks)
-    w = generator.w_avg + share * (goal - generator.w_avg)
+    profile = Profile.from_card(generator.card.profiles["fast"])
+    average, goal = average_and_goal(generator, metric, x_raw, masks, profile)
+    w = average + profile.start_share * (goal - average)
     if generator.curvature is None:
         raise SystemExit(f"{generator.name} has no curvature, which the steps need")
-    state, pull = NewtonState.at(w, 2 * lambda_sim * generator.curvature), w.new_full((len(w),), lambda_avg)
+    lambda_sim, pull = profile.lambda_sim, w.new_full((len(w),), profile.lambda_avg)
+    state = NewtonState.at(w, 2 * lambda_sim * generator.curvature)
     for count, side in zip(steps, (0, generator.network.resolution), strict=True):
         if not count:
             continue
@@ -198,7 +197,7 @@ def _quick_normals(
         for first in range(0, len(w), together):
             part = slice(first, first + together)
             goal_of_part = SharedObjective(
-                generator, engine.metric, x_raw[part], masks[part], SEEN_SIDE, side, recurring=True
+                generator, engine.metric, x_raw[part], masks[part], SEEN_SIDE, side, True, average[part]
             )
             begin = NewtonState(state.w[part], state.curvature[part])
             parts.append(

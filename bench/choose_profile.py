@@ -37,7 +37,7 @@ from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import FEATURE_SIDE, FeatureExtractor, to_tensor
 from pipeline.generated_face import generated_face
 from pipeline.measurement import FaceMeasurer
-from pipeline.normalization import normalize
+from pipeline.normalization import average_and_goal, normalize
 from pipeline.objective import resized
 from pipeline.photograph import read_photograph
 from pipeline.profile import Profile
@@ -151,7 +151,8 @@ def try_setting(generator: Generator, metric: Lpips, profile: Profile, cases: li
                 extractor = FeatureExtractor(metric, x[None], case.mask[None])
                 distances.append(extractor.compare(x_norm, latents.w_raw[None], latents.w_norm)[0][0].d_xperc)
                 left.append(local_distance(metric, x_norm, case.undeformed[None], case))
-        averageness.append(float((latents.w_norm - generator.w_avg).abs().mean()))
+        average, _ = average_and_goal(generator, metric, case.deformed[None], case.mask[None], profile)
+        averageness.append(float((latents.w_norm - average).abs().mean()))
     made = [local_distance(metric, case.deformed[None], case.undeformed[None], case) for case in cases]
     growth = np.array(with_anomaly) - np.array(without)
     return {

@@ -17,7 +17,7 @@ import argparse
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ from pipeline.kept_measurements import averaged_features
 from pipeline.latents import Latents
 from pipeline.locating import AlignedFace
 from pipeline.measurement import FaceMeasurer
-from pipeline.normalization import normalize
+from pipeline.normalization import average_and_goal, normalize
 from pipeline.objective import Objective
 from pipeline.photograph import read_photograph
 from pipeline.profile import Profile
@@ -176,9 +176,9 @@ def figures(bench: Bench, face: AlignedFace, path: Path) -> dict[str, float]:
     x_raw, mask = tensors(face, generator)
     latents = Latents(found["w_norm"], found["w_raw"], torch.empty(0), torch.empty(0))
     profile = Profile.from_card(generator.card.profiles["reference"])
-    objective = Objective(
-        generator, bench.metric, x_raw, mask, profile.metric_resolution, generator.network.resolution
-    )
+    average, _ = average_and_goal(generator, bench.metric, x_raw[None], mask[None], profile)
+    pulled, side = replace(generator, w_avg=average[0]), generator.network.resolution
+    objective = Objective(pulled, bench.metric, x_raw, mask, profile.metric_resolution, side)
     (measured,) = compare_candidates(generator, bench.metric, x_raw[None], mask[None], [latents])
     similarity = [float(objective.terms(w_norm)[0]) for w_norm in latents.w_norm[:, None]]
     averageness = float(objective.terms(latents.w_norm[:1])[1])

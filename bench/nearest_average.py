@@ -1,9 +1,8 @@
 """Whether an average nearer to the person narrows the gaps between groups, and what it costs in sensitivity.
 
-The pull is towards the closest of K averages instead of the one over everybody: latents of generated faces in
-K clusters (k-means), and of their centres the one nearest to the encoder's answer for the photograph. People
-of --photos, undeformed and with one full anomaly each, are measured under every K; the regressor is the
-shipped one, which was fitted with one average. Resumable.
+The pull is towards the nearest of K averages (`pipeline.nearest_average`) instead of the one over everybody.
+People of --photos, undeformed and with one full anomaly each, are measured under every K; the regressor is
+the shipped one. Resumable.
 
     python -m bench.nearest_average --photos DIR [--averages 1 4 16] [--rows out/averages]
         [--record bench/results/nearest_average.json]
@@ -23,9 +22,9 @@ import torch
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.table import Table
-from sklearn.cluster import KMeans
 
 from bench.evaluate import groups_in
+from bench.fit_averages import latent_averages
 from bench.validation_cases import NEUTRAL, Case, people
 from bench.validation_pictures import case_picture
 from bench.validation_tables import by_group, gap_between
@@ -36,16 +35,12 @@ from models.lpips import load_metric
 from models.regressor import Regressor, load_regressor
 from pipeline.anomaly import AnomalyKind
 from pipeline.face import load_face_finder
-from pipeline.features import to_tensor
 from pipeline.kept_measurements import averaged_features
-from pipeline.locating import AlignedFace
 from pipeline.measurement import FaceMeasurer
 from pipeline.newton_normalization import StepEngine
-from pipeline.normalization import encoded
 from pipeline.profile import Profile
 from pipeline.stopwatch import Stopwatch
 
-_SAMPLES = 20_000
 _FULL = 1.0
 
 
@@ -62,7 +57,7 @@ def main() -> None:
     generator = load_generator(GENERATOR, torch.device("cpu"))
     regressor = load_regressor(generator.folder / generator.card.regressor)
     cases = cases_of(options.photos)
-    measurers = {k: _Measurers(generator, averages(generator, k)) for k in options.averages}
+    measurers = {k: measurer_with(generator, k) for k in options.averages}
     began = time.perf_counter()
     with Bar() as bar:
         task = bar.add_task("measuring", total=len(cases) * len(measurers))
@@ -92,39 +87,16 @@ def cases_of(photos: Path) -> list[Case]:
     return plain + drawn
 
 
-def averages(generator: Generator, count: int) -> torch.Tensor:
-    """Return `count` averages (count, w_dim): one is the generator's own, several are centres of clusters."""
-    if count == 1:
-        return generator.w_avg[None]
-    z = torch.randn(_SAMPLES, generator.network.w_dim, generator=torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        w = generator.network.mapping(z).numpy()
-    centres = KMeans(count, n_init=3, random_state=0).fit(w).cluster_centers_
-    return torch.from_numpy(centres).to(generator.w_avg)
+def measurer_with(generator: Generator, count: int) -> FaceMeasurer:
+    """Return what measures faces that are pulled to the nearest of `count` averages, one candidate each."""
+    pulled = replace(generator, w_averages=latent_averages(generator, count))
+    metric = load_metric(generator.device)
+    profile = dict(generator.card.profiles["fast"]) | {"candidates": 1, "average": "nearest"}
+    engine = StepEngine.plain(pulled, metric)
+    return FaceMeasurer(pulled, metric, load_face_finder(), Profile.from_card(profile), 0, engine=engine)
 
 
-class _Measurers:
-    """One measurer for each average, and the choice between them."""
-
-    def __init__(self, generator: Generator, centres: torch.Tensor) -> None:
-        self._generator, self._metric, self._centres = generator, load_metric(generator.device), centres
-        finder = load_face_finder()
-        profile = Profile.from_card(dict(generator.card.profiles["fast"]) | {"candidates": 1})
-        pulled = [replace(generator, w_avg=centre) for centre in centres]
-        self._measurers = [
-            FaceMeasurer(g, self._metric, finder, profile, 0, engine=StepEngine.plain(g, self._metric))
-            for g in pulled
-        ]
-
-    def measure(self, face: AlignedFace) -> tuple[dict[str, float], int]:
-        """Return the features, and which average was the nearest."""
-        picture, mask = to_tensor(face.picture, self._generator.device), torch.from_numpy(face.mask)
-        w = encoded(self._generator, self._metric, picture[None], mask[None])
-        nearest = int((self._centres - w).norm(dim=1).argmin())
-        return averaged_features(self._measurers[nearest].measure(face, Stopwatch())), nearest
-
-
-def measure(case: Case, photos: Path, rows: Path, measurers: Mapping[int, _Measurers]) -> None:
+def measure(case: Case, photos: Path, rows: Path, measurers: Mapping[int, FaceMeasurer]) -> None:
     """Write a row for each K that has none yet; a face that is not found has no features."""
     paths = {k: rows / str(k) / f"{case.name}.json" for k in measurers}
     if all(path.exists() for path in paths.values()):
@@ -132,8 +104,8 @@ def measure(case: Case, photos: Path, rows: Path, measurers: Mapping[int, _Measu
     face = case_picture(case, photos, None).face
     for k, path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        features, nearest = measurers[k].measure(face) if face is not None else ({}, 0)
-        path.write_text(json.dumps({"features": features, "nearest": nearest}))
+        features = averaged_features(measurers[k].measure(face, Stopwatch())) if face is not None else {}
+        path.write_text(json.dumps({"features": features}))
 
 
 def read(folder: Path, cases: Sequence[Case], regressor: Regressor) -> dict[str, float]:

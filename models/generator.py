@@ -31,8 +31,9 @@ class Generator:
     w_avg, w_low, w_high: (w_dim,), mean over samples, and the box that 99.9 % of each component keep to.
     encoder: photograph to latent, where one was fitted. curvature: (w_dim, w_dim), half the mean second
     derivative of the masked LPIPS by w (`bench.fit_curvature`), where it was measured. sha256: over every
-    byte that all this was built from. covariance: of w, where it was estimated; no picture depends on it, and
-    the sha256 leaves it out. anomaly_network: says where a face is anomalous, where one was trained; left out
+    byte that all this was built from. w_averages: (A, w_dim), averages of A kinds of faces, where they were
+    found (`bench.fit_averages`). covariance: of w, where it was estimated; no picture depends on it, and the
+    sha256 leaves it out. anomaly_network: says where a face is anomalous, where one was trained; left out
     likewise.
     """
 
@@ -46,6 +47,7 @@ class Generator:
     w_high: Tensor
     sha256: str
     folder: Path
+    w_averages: Tensor | None = None
     covariance: LatentCovariance | None = None
     anomaly_network: LoadedAnomalyNetwork | None = None
 
@@ -102,7 +104,8 @@ def load_generator(name: str, device: torch.device) -> Generator:
             )
         if not card.is_file():
             raise GeneratorError(f"scoring.generator: the card {card.name} is missing beside {weights.name}")
-    contents = [part.read_bytes() for part in parts]
+    averages = averages_path(parts[-1])
+    contents = [part.read_bytes() for part in (*parts, *([averages] if averages.is_file() else []))]
     tensors = {k: v for content in contents for k, v in load(content).items()}
     digest = hashlib.sha256()
     for content in contents:
@@ -119,6 +122,11 @@ def load_generator(name: str, device: torch.device) -> Generator:
         )
     except (CovarianceError, AnomalyNetworkError) as error:
         raise GeneratorError(f"scoring.generator: {error}") from error
+
+
+def averages_path(weights: Path) -> Path:
+    """Return where the averages of a generator lie, beside its weights."""
+    return weights.with_name(f"{weights.stem}-averages.safetensors")
 
 
 def load_official_generator(
@@ -148,7 +156,7 @@ def load_official_generator(
     )
     return Generator(
         card, network.eval().to(device), None, None, w_avg, w_std, w_low, w_high,
-        official.sha256, path.parent, kept.covariance,
+        official.sha256, path.parent, covariance=kept.covariance,
     )  # fmt: skip
 
 
@@ -162,5 +170,9 @@ def assemble(
     network = MobileStyleGAN(tensors).eval().to(device)
     w_avg, w_std, w_low, w_high = (tensors[key].to(device) for key in ("w_avg", "w_std", "w_low", "w_high"))
     encoder = LatentEncoder(tensors).eval().to(device) if "encoder.axes" in tensors else None
-    curvature = tensors["curvature"].to(device) if "curvature" in tensors else None
-    return Generator(card, network, encoder, curvature, w_avg, w_std, w_low, w_high, sha256, folder)
+    curvature, w_averages = (
+        tensors[key].to(device) if key in tensors else None for key in ("curvature", "w_averages")
+    )
+    return Generator(
+        card, network, encoder, curvature, w_avg, w_std, w_low, w_high, sha256, folder, w_averages
+    )

@@ -66,6 +66,7 @@ def normalize_by_newton(
     engine: StepEngine,
     x_raw: Tensor,
     masks: Tensor,
+    average: Tensor,
     start: Tensor,
     noise: Tensor,
     profile: Profile,
@@ -73,8 +74,8 @@ def normalize_by_newton(
 ) -> list[Latents]:
     """Descend on cheap pictures first, and with the whole network at last; return the latents by photograph.
 
-    x_raw: (B, 3, H, W) in [-1, 1]; masks: (B, H, W); start: (B, w_dim); noise: (K - 1, w_dim), where the
-    further candidates start beside the first. Raises ProfileError for a generator without a curvature.
+    x_raw: (B, 3, H, W) in [-1, 1]; masks: (B, H, W); average, start: (B, w_dim); noise: (K - 1, w_dim), where
+    the further candidates start beside the first. Raises ProfileError for a generator without a curvature.
     """
     generator, many = engine.generator, len(x_raw)
     if generator.curvature is None:
@@ -84,7 +85,7 @@ def normalize_by_newton(
     def objective(drawn_at: int) -> SharedObjective:
         # In a window that hardly depends on the face, no photograph feels who shares its batch.
         recurring, side = engine.captures.records or many > 1, profile.metric_resolution
-        return SharedObjective(generator, engine.metric, x_raw, masks, side, drawn_at, recurring)
+        return SharedObjective(generator, engine.metric, x_raw, masks, side, drawn_at, recurring, average)
 
     def descended(
         goal: SharedObjective, begin: NewtonState, pull: Tensor, steps: int, *, ends: bool = False

@@ -1,12 +1,14 @@
 """Normalization: the nearest face that is also near the average one.
 
 minimise lambda_sim * L_S(x_raw, G(w)) + lambda_avg * L_A(w, w_avg) over w (Boyaci et al. 2020, "Methods"),
-with L_S the masked LPIPS and L_A the mean absolute error, unless the profile names others. Every row of a
-batch is an optimisation of its own: the K normalizations and the raw inversion (lambda_avg = 0) run side by
-side.
+with L_S the masked LPIPS and L_A the mean absolute error, unless the profile names others, and w_avg the
+average over everybody or the one nearest to the person. Every row of a batch is an optimisation of its own:
+the K normalizations and the raw inversion (lambda_avg = 0) run side by side.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from models.latent_encoder import ENCODER_SIDE
 from models.lpips import Lpips
 from pipeline.descent import Progress, row_generators
 from pipeline.latents import Latents
+from pipeline.nearest_average import nearest_averages, population_averages
 from pipeline.newton_normalization import StepEngine, normalize_by_newton
 from pipeline.objective import resized
 from pipeline.plain_loop import objective_for, plain_loop, starts_apart
@@ -64,24 +67,40 @@ def normalize_batch(
     where the generator lacks what the profile asks for.
     """
     faces = list(zip(x_raw, masks, strict=True))
-    if profile.start == "average":
-        goal = generator.w_avg.expand(len(faces), -1)
-    else:
-        goal = torch.cat([encoded(generator, metric, x[None], mask[None]) for x, mask in faces])
-    start = generator.w_avg + profile.start_share * (goal - generator.w_avg)
+    average, goal = average_and_goal(generator, metric, x_raw, masks, profile)
+    start = average + profile.start_share * (goal - average)
     similarity_metric = similarity_metric or metric
     if profile.method == "newton":
         engine = engine or StepEngine.plain(generator, similarity_metric)
         noise, _ = _noise(generator, profile, seed)
-        return normalize_by_newton(engine, x_raw, masks, start, noise[1:-1], profile, progress)
+        return normalize_by_newton(engine, x_raw, masks, average, start, noise[1:-1], profile, progress)
     latents = []
     for n, face in enumerate(faces):
         noise, randoms = _noise(generator, profile, seed)
-        objective = objective_for(generator, similarity_metric, *face, profile, profile.draw_resolution)
+        pulled = replace(generator, w_avg=average[n])
+        objective = objective_for(pulled, similarity_metric, *face, profile, profile.draw_resolution)
         starts = torch.cat([start[n] + noise[:-1], goal[n, None]])
         found = plain_loop(objective, starts, profile, randoms, progress)
         latents.append(Latents(found.w[:-1], found.w[-1], found.similarity, found.averageness))
     return latents
+
+
+def average_and_goal(
+    generator: Generator, metric: Lpips, x_raw: Tensor, masks: Tensor, profile: Profile
+) -> tuple[Tensor, Tensor]:
+    """Return the average that each face is pulled to, and where its way from there leads, each (B, w_dim).
+
+    Raises ProfileError where the generator lacks what the profile asks for.
+    """
+    average = population_averages(generator, len(x_raw))
+    if (profile.start, profile.average) == ("average", "population"):
+        return average, average
+    # One by one, so that no photograph feels who shares its batch.
+    faces = zip(x_raw, masks, strict=True)
+    answer = torch.cat([encoded(generator, metric, x[None], mask[None]) for x, mask in faces])
+    if profile.average == "nearest":
+        average = nearest_averages(generator, answer)
+    return average, average if profile.start == "average" else answer
 
 
 def _noise(generator: Generator, profile: Profile, seed: int) -> tuple[Tensor, list[torch.Generator]]:

@@ -39,6 +39,7 @@ _ABOVE_ZERO = ("steps", "metric_resolution", "lambda_sim", "candidates")
 _CHOICES = {
     "method": ("adam", "newton"),
     "start": ("average", "encoder"),
+    "average": ("population", "nearest"),
     "box": ("statistics", "paper"),
     "candidates_from": ("starts", "iterates"),
     "similarity": SIMILARITIES,
@@ -56,7 +57,9 @@ class Profile:
     steps: iterations. metric_resolution: side, in pixels, at which pictures are compared. draw_resolution:
     side at which they are drawn; 0 takes the smallest that serves the metric. candidates: K, 1 to 10.
     candidates_from: "starts", each a start of its own, or "iterates", one run's best and those nearest to it.
-    start: where they begin, "average" (w_avg) or "encoder" (the latent encoder's answer). start_share: after
+    average: what L_A pulls to, "population" (w_avg over everybody, the paper's) or "nearest" (that of the
+    generator's averages which is nearest to the person, `pipeline.nearest_average`).
+    start: where they begin, "average" or "encoder" (the latent encoder's answer). start_share: after
     which share of the way from w_avg to that answer the normalizations begin; Adam's raw inversion begins at
     its end. start_spread: their standard deviation around it, in standard deviations of w. box: components
     outside are redrawn inside: "statistics" takes the generator's own range, "paper" takes [-1, 1].
@@ -88,6 +91,7 @@ class Profile:
     candidates_from: str = "starts"
     similarity: str = "perceptual"
     averageness: str = "mean_absolute"
+    average: str = "population"
 
     def __post_init__(self) -> None:
         """Raise ProfileError for a value that cannot work."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.captured import Captures
 from pipeline.descent import Found
-from pipeline.shared_objective import Comparison, SharedObjective
+from pipeline.shared_objective import Comparison, SharedObjective, for_rows
 
 _DAMPING = 0.2  # of the first step, as a share of the mean curvature
 _LEAST_DAMPING = 1e-3
@@ -143,7 +143,7 @@ def _step(
     learns: otherwise gradient and curvature stay as they were.
     """
     generator = comparison.generator
-    low, high, centre = generator.w_low, generator.w_high, generator.w_avg
+    low, high, centre = generator.w_low, generator.w_high, for_rows(inputs[0], len(at.w))
     pull = lambda_avg / at.w.shape[1]
     damped = at.curvature + torch.diag_embed((at.damping * scale)[:, None].expand_as(at.w))
     tried = minimised_model(at.w, at.gradient, damped, pull, centre, low, high)
@@ -190,7 +190,8 @@ def minimised_model(
 ) -> Tensor:
     """Return the minimum of g.(v - w) + (v - w).B(v - w) / 2 + pull |v - centre| over v in the box.
 
-    w, gradient: (N, w_dim). curvature: (N, w_dim, w_dim). pull: (N,). centre, low, high: (w_dim,).
+    w, gradient: (N, w_dim). curvature: (N, w_dim, w_dim). pull: (N,). centre: (N or 1, w_dim). low, high:
+    (w_dim,).
     """
     lipschitz = _greatest_eigenvalue(curvature)[:, None]
     offset = gradient - torch.bmm(curvature, w[:, :, None])[:, :, 0]

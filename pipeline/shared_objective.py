@@ -40,18 +40,19 @@ class Comparison:
         """Two comparisons with the same key do the same."""
         return (id(self.generator.network), id(self.metric), self.window, self.drawn_window)
 
-    def terms(self, w: Tensor, mask: Tensor, *taps: Tensor) -> tuple[Tensor, Tensor]:
+    def terms(self, w: Tensor, average: Tensor, mask: Tensor, *taps: Tensor) -> tuple[Tensor, Tensor]:
         """Return L_S (masked LPIPS) and L_A (mean absolute error), each (N,), for latents (N, w_dim).
 
-        mask: (B, 1, rows, columns). taps: the photographs' features of each tap (B, C, H, W), then the mask's
-        weights at each of them (B, 1, H, W). N is a multiple of B.
+        average: (B, w_dim), what L_A is the distance from. mask: (B, 1, rows, columns). taps: the
+        photographs' features of each tap (B, C, H, W), then the mask's weights at each of them
+        (B, 1, H, W). N is a multiple of B.
         """
         half = len(taps) // 2
-        target, weights = ([_for_rows(x, len(w)) for x in part] for part in (taps[:half], taps[half:]))
+        target, weights = ([for_rows(x, len(w)) for x in part] for part in (taps[:half], taps[half:]))
         drawn = self.generator.network.synthesis(w, self.drawn_window.side, self.drawn_window).to(w.dtype)
-        seen = resized_to(drawn, (mask.shape[-2], mask.shape[-1])) * _for_rows(mask, len(w))
+        seen = resized_to(drawn, (mask.shape[-2], mask.shape[-1])) * for_rows(mask, len(w))
         similarity = self.metric.distance(self.metric.features(seen), target, weights)
-        return similarity, (w - self.generator.w_avg).abs().mean(1)
+        return similarity, (w - for_rows(average, len(w))).abs().mean(1)
 
 
 class SharedObjective:
@@ -69,11 +70,12 @@ class SharedObjective:
         metric_resolution: int,
         draw_resolution: int = 0,
         recurring: bool = False,
+        average: Tensor | None = None,
     ) -> None:
         """Prepare the comparison in the window that holds all the masks.
 
         x_raw: (B, 3, H, W) in [-1, 1]; masks: (B, H, W) of 0 and 1. recurring: take a larger window, one of
-        few, so that shapes recur from one photograph to the next.
+        few, so that shapes recur from one photograph to the next. average: (B, w_dim), w_avg by default.
         """
         side, resolutions = metric_resolution, generator.network.resolutions
         drawn_side = min((r for r in resolutions if r >= max(side, draw_resolution)), default=resolutions[-1])
@@ -89,7 +91,8 @@ class SharedObjective:
         with torch.no_grad():
             target = metric.features(resized(x_raw, side)[..., window.rows, window.columns] * mask)
         self.comparison = Comparison(generator, metric, window, drawn_window)
-        self.inputs: tuple[Tensor, ...] = (mask, *target, *metric.tap_weights(mask, target))
+        average = generator.w_avg[None] if average is None else average
+        self.inputs: tuple[Tensor, ...] = (average, mask, *target, *metric.tap_weights(mask, target))
 
     def terms(self, w: Tensor) -> tuple[Tensor, Tensor]:
         """Return L_S and L_A, each (N,), for latents (N, w_dim); N is a multiple of the photographs."""
@@ -108,7 +111,7 @@ def recurring_window(window: Window) -> Window:
     )
 
 
-def _for_rows(x: Tensor, rows: int) -> Tensor:
+def for_rows(x: Tensor, rows: int) -> Tensor:
     """Return x (B, ...) over and over, until there are as many as `rows`; one broadcasts."""
     if len(x) == 1:
         return x

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.generator import Generator
 from models.lpips import Lpips
 from pipeline.descent import Found, Progress, Watch, descend, row_generators
-from pipeline.normalization import encoded
+from pipeline.normalization import average_and_goal
 from pipeline.objective import Objective
 from pipeline.plain_loop import objective_for
 from pipeline.profile import Profile, ProfileError
@@ -41,13 +41,12 @@ class SingleDescent:
                 f"method: the plain loop is 'adam', not {profile.method!r}; name another profile"
             )
         self._generator, self._profile = generator, profile
+        (average,), (goal,) = average_and_goal(generator, metric, x_raw[None], mask[None], profile)
         self.objective: Objective = objective_for(
-            generator, similarity_metric or metric, x_raw, mask, profile, profile.draw_resolution
-        )
-        goal = generator.w_avg
-        if profile.start != "average":
-            goal = encoded(generator, metric, x_raw[None], mask[None])[0]
-        self._start = generator.w_avg + profile.start_share * (goal - generator.w_avg)
+            replace(generator, w_avg=average),
+            similarity_metric or metric, x_raw, mask, profile, profile.draw_resolution,
+        )  # fmt: skip
+        self._start = average + profile.start_share * (goal - average)
 
     def run(self, seed: int, progress: Progress | None = None, watch: Watch | None = None) -> Found:
         """Return the best iterate, one row; the same for a seed on the same device."""

@@ -1,0 +1,123 @@
+"""A face is pulled to the average nearest to the person: which one that is, and what it changes."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.generator import Generator, averages_path, load_generator
+from models.latent_encoder import LatentEncoder
+from pipeline.latents import Latents
+from pipeline.nearest_average import nearest_averages
+from pipeline.normalization import average_and_goal, normalize, normalize_batch
+from pipeline.profile import Profile, ProfileError
+from pipeline.single_descent import SingleDescent
+from tests.tiny import TINY_GENERATOR, random_metric, tiny_generator
+from tests.unit.test_latent_encoder import tensors
+from tests.unit.test_normalize_batch import ADAM, NEWTON, faces
+
+METHODS = pytest.mark.parametrize(
+    "profile", [replace(NEWTON, average="nearest"), replace(ADAM, average="nearest")], ids=["newton", "adam"]
+)
+
+
+def generator_with(*w_averages: Tensor) -> Generator:
+    """The tiny generator with an encoder whose answers differ from face to face."""
+    values = tensors(seed=4)
+    values["encoder.layers.1.weight"] *= 20
+    return replace(tiny_generator(), encoder=LatentEncoder(values).eval(), w_averages=torch.stack(w_averages))
+
+
+def two_averages() -> Generator:
+    """Averages on either side of what the encoder says of the first two faces."""
+    pictures, masks = faces(2)
+    plain = generator_with(tiny_generator().w_avg)
+    _, (one, other) = average_and_goal(
+        plain, random_metric(), pictures, masks, replace(ADAM, start="encoder")
+    )
+    return replace(plain, w_averages=torch.stack([one + 0.3 * (one - other), other + 0.3 * (other - one)]))
+
+
+def assert_same(one: Latents, other: Latents) -> None:
+    assert torch.equal(one.w_norm, other.w_norm)
+    assert torch.equal(one.w_raw, other.w_raw)
+    assert torch.equal(one.averageness, other.averageness)
+
+
+def test_the_nearest_is_taken_for_each_face() -> None:
+    averages = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
+    generator = replace(tiny_generator(), w_averages=averages)
+    nearest = nearest_averages(generator, torch.tensor([[3.0, 1.0], [0.5, 0.4], [1.0, 3.5]]))
+    assert torch.equal(nearest, averages[[1, 0, 2]])
+
+
+@METHODS
+def test_the_only_average_is_everybodys(profile: Profile) -> None:
+    pictures, masks = faces(1)
+    generator = generator_with(tiny_generator().w_avg)
+    arguments = random_metric(), pictures[0], masks[0]
+    nearest = normalize(generator, *arguments, profile, 0)
+    assert_same(nearest, normalize(generator, *arguments, replace(profile, average="population"), 0))
+
+
+@METHODS
+def test_a_face_is_normalized_as_if_its_average_were_the_only_one(profile: Profile) -> None:
+    pictures, masks = faces(2)
+    generator, metric = two_averages(), random_metric()
+    assert generator.w_averages is not None
+    for n in range(2):
+        alone = replace(generator, w_avg=generator.w_averages[n])
+        expected = normalize(alone, metric, pictures[n], masks[n], replace(profile, average="population"), 0)
+        assert_same(normalize(generator, metric, pictures[n], masks[n], profile, 0), expected)
+
+
+@METHODS
+def test_faces_of_a_batch_keep_their_own_averages(profile: Profile) -> None:
+    pictures, masks = faces(2)
+    masks = masks[:1].expand(2, -1, -1)  # one window for both, alone and together
+    generator, metric, strong = two_averages(), random_metric(), replace(profile, lambda_avg=1e4)
+    assert generator.w_averages is not None
+    found = normalize_batch(generator, metric, pictures, masks, strong, 0)
+    for latents, own, other in zip(found, generator.w_averages, generator.w_averages.flip(0), strict=True):
+        assert (latents.w_norm[0] - own).norm() < 0.5 * (latents.w_norm[0] - other).norm()
+
+
+def test_the_single_descent_is_pulled_to_it_too() -> None:
+    pictures, masks = faces(2)
+    profile = replace(ADAM, average="nearest", lambda_avg=100.0, steps=30)
+    generator = two_averages()
+    assert generator.w_averages is not None
+    w = SingleDescent(generator, random_metric(), pictures[1], masks[1], profile).run(0).w[0]
+    assert (w - generator.w_averages[1]).norm() < (w - generator.w_averages[0]).norm()
+
+
+@pytest.mark.parametrize("lacks", ["w_averages", "encoder"])
+def test_a_generator_without_what_it_takes_is_refused(lacks: str) -> None:
+    pictures, masks = faces(1)
+    generator = replace(two_averages(), **{lacks: None})
+    with pytest.raises(ProfileError, match=r"use '(population|average)'"):
+        normalize(generator, random_metric(), pictures[0], masks[0], replace(NEWTON, average="nearest"), 0)
+
+
+def test_an_unknown_average_is_refused() -> None:
+    with pytest.raises(ProfileError, match="average must be 'population' or 'nearest'"):
+        replace(NEWTON, average="none")
+
+
+def test_averages_lie_beside_the_weights_and_count_in_the_hash(tmp_path: Path) -> None:
+    weights = Path(shutil.copy(TINY_GENERATOR, tmp_path))
+    shutil.copy(TINY_GENERATOR.with_suffix(".json"), tmp_path)
+    without = load_generator(str(weights), torch.device("cpu"))
+    averages = torch.stack([without.w_avg, without.w_avg + 1])
+    save_file({"w_averages": averages}, averages_path(weights))
+    found = load_generator(str(weights), torch.device("cpu"))
+    assert without.w_averages is None
+    assert found.w_averages is not None
+    assert torch.equal(found.w_averages, averages)
+    assert found.sha256 != without.sha256
