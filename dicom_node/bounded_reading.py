@@ -9,8 +9,10 @@ from io import BytesIO
 from typing import Any
 
 import structlog
+from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.fsm import InvalidEventError
 
+from dicom_node.gathered_data_set import GatheredDataSet
 from dicom_node.read_ahead import ReadAhead
 
 _log = structlog.get_logger(__name__)
@@ -106,6 +108,12 @@ class BoundedReading:
 
     def _take_fragments(self, message: Any) -> None:  # noqa: ANN401
         """Take the fragments that come, and put an empty one in their place where no other PDU follows."""
+        if (
+            isinstance(message, C_STORE_RQ)
+            and type(message.data_set) is BytesIO
+            and not message.data_set.tell()
+        ):
+            message.data_set = GatheredDataSet()
         taken = False
         while not taken or self._more_follows():
             if taken:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.bounded_reading import TooLarge
+from dicom_node.gathered_data_set import GatheredDataSet
 from dicom_node.logs import innermost
 from dicom_node.received_dataset import Identification, UnusableDatasetError, identify, is_uid
 from reports.equipment import IMPLEMENTATION_CLASS_UID
@@ -180,9 +181,10 @@ def _request(event: Any, now: datetime) -> _Request:  # noqa: ANN401 -- pynetdic
     # Nothing that changes with a version of ours or of a library: a repetition must give the same bytes.
     file_meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     file_meta.ImplementationVersionName = "FACENORM"
-    dataset = event.encoded_dataset(include_meta=False)
+    dataset = event.request.DataSet
+    fragments = dataset.fragments if isinstance(dataset, GatheredDataSet) else [dataset.getvalue()]
     return _Request(
-        file=b"\0" * 128 + b"DICM" + encode_file_meta(file_meta) + dataset,
+        file=b"".join([b"\0" * 128, b"DICM", encode_file_meta(file_meta), *fragments]),
         abstract_syntax_uid=str(event.context.abstract_syntax),
         sop_class_uid=str(event.request.AffectedSOPClassUID or ""),
         sop_instance_uid=str(event.request.AffectedSOPInstanceUID or ""),

@@ -76,23 +76,48 @@ def add_audit_event(
     actor: the AE title of a peer, `NODE`, or who ran a command. outcome: one word; indicator: 0, 4, 8 or 12.
     detail: further plain values, such as `SOPInstanceUID` or `NetworkAccessPointID`.
     """
-    session.add(
-        AuditEvent(
-            at=at,
-            event=event.word,
-            outcome=outcome,
-            actor=actor[:64],
-            patient_id=patient_id,
-            issuer=issuer,
-            study_instance_uid=study_instance_uid,
-            detail={
-                "EventID": event.event_id,
-                "EventActionCode": event.action,
-                "EventOutcomeIndicator": indicator,
-                **(detail or {}),
-            },
-        )
+    row = audit_row(
+        event,
+        at=at,
+        actor=actor,
+        outcome=outcome,
+        indicator=indicator,
+        patient_id=patient_id,
+        issuer=issuer,
+        study_instance_uid=study_instance_uid,
+        detail=detail or {},
     )
+    session.add(AuditEvent(**row))
+
+
+def audit_row(
+    event: Event,
+    *,
+    at: datetime,
+    actor: str,
+    outcome: str,
+    indicator: int,
+    patient_id: str,
+    issuer: str,
+    study_instance_uid: str,
+    detail: Mapping[str, str | int],
+) -> dict[str, object]:
+    """Return a row of `AuditEvent` by column; see `add_audit_event`."""
+    return {
+        "at": at,
+        "event": event.word,
+        "outcome": outcome,
+        "actor": actor[:64],
+        "patient_id": patient_id,
+        "issuer": issuer,
+        "study_instance_uid": study_instance_uid,
+        "detail": {
+            "EventID": event.event_id,
+            "EventActionCode": event.action,
+            "EventOutcomeIndicator": indicator,
+            **detail,
+        },
+    }
 
 
 def audit_photograph(

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
 
-from storage.audit import MINOR_FAILURE, SUCCESS, Event, add_audit_event
+from storage.audit import MINOR_FAILURE, SUCCESS, Event, audit_row
 from storage.instances import StoredFile
 from storage.shared_commits import SharedCommits
-from storage.tables import Artefact, Encounter, Patient, Photograph
+from storage.tables import Artefact, AuditEvent, Base, Encounter, Patient, Photograph
 
 # What two associations may both find missing, one after the other.
 _UNIQUE_ROWS = (Patient, Encounter, Photograph)
+# Built once: putting a statement together takes longer than running it.
+_UID: BindParameter[str] = bindparam("uid")
+_KNOWN = select(
+    select(Artefact.id).where(Artefact.sop_instance_uid == _UID).scalar_subquery().label("artefact_pk"),
+    select(Patient.id)
+    .where(
+        Patient.patient_id == bindparam("identifier"),
+        Patient.issuer_of_patient_id == bindparam("issuer"),
+    )
+    .scalar_subquery()
+    .label("patient_pk"),
+    select(Photograph.sha256).where(Photograph.sop_instance_uid == _UID).scalar_subquery().label("sha256"),
+)
+_ENCOUNTER = (
+    select(Encounter.id, Encounter.patient_pk, Encounter.last_received_at)
+    .where(Encounter.study_instance_uid == bindparam("study_uid"))
+    .with_for_update()
+)
+_BEGUN_ANEW = (
+    update(Encounter)
+    .where(Encounter.id == bindparam("encounter_pk"))
+    .values(last_received_at=bindparam("now"))
+)
+_BROUGHT_BACK = update(Photograph).where(Photograph.sop_instance_uid == _UID).values(purged_at=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +108,11 @@ def record_photograph(commits: SharedCommits, received: Received, stored: Stored
     """
     for _ in _UNIQUE_ROWS:
         try:
-            return commits.run(lambda session: _record(session, received, stored))
+            return commits.run(lambda connection: _record(connection, received, stored))
         except IntegrityError:
             # On PostgreSQL another association inserted the same row between our look and our insert.
             continue
-    return commits.run(lambda session: _record(session, received, stored))
+    return commits.run(lambda connection: _record(connection, received, stored))
 
 
 def record_event(commits: SharedCommits, event: Event, received: Received, outcome: str) -> None:
@@ -99,93 +122,60 @@ def record_event(commits: SharedCommits, event: Event, received: Received, outco
         sqlalchemy.exc.SQLAlchemyError: the database failed.
 
     """
-    commits.run(lambda session: _audit(session, event, received, outcome))
+    commits.run(lambda connection: _audit(connection, event, received, outcome))
 
 
-def _record(session: Session, received: Received, stored: StoredFile) -> Outcome:
-    _refuse_own_result(session, received)
-    patient = _patient(session, received)
-    outcome = _known(session, received, stored)
-    if outcome is None:
-        encounter = _encounter(session, patient, received)
-        session.add(
-            Photograph(
-                encounter_pk=encounter.id,
-                sop_instance_uid=received.sop_instance_uid,
-                sop_class_uid=received.sop_class_uid,
-                series_instance_uid=received.series_instance_uid,
-                transfer_syntax_uid=received.transfer_syntax_uid,
-                sha256=stored.sha256,
-                size_bytes=stored.size_bytes,
-                path=stored.path,
-                calling_ae_title=received.calling_ae_title,
-                received_at=received.received_at,
-            )
-        )
-        outcome = Outcome.STORED
-    _audit(session, Event.RECEIVED, received, outcome)
-    return outcome
-
-
-def _refuse_own_result(session: Session, received: Received) -> None:
-    found = select(Artefact.id).where(Artefact.sop_instance_uid == received.sop_instance_uid)
-    if session.scalar(found) is not None:
+def _record(connection: Connection, received: Received, stored: StoredFile) -> Outcome:
+    uid = {"uid": received.sop_instance_uid}
+    patient = {"identifier": received.patient_id, "issuer": received.issuer_of_patient_id}
+    known = connection.execute(_KNOWN, {**uid, **patient}).one()
+    if known.artefact_pk is not None:
         raise OwnResultError(f"SOP instance {received.sop_instance_uid} is one of our own results")
-
-
-def _known(session: Session, received: Received, stored: StoredFile) -> Outcome | None:
-    known = session.scalar(select(Photograph).where(Photograph.sop_instance_uid == received.sop_instance_uid))
-    if known is None:
-        return None
-    if known.sha256 != stored.sha256:
+    patient_pk = known.patient_pk or _insert(connection, Patient, received)
+    if known.sha256 is None:
+        encounter_pk = _encounter(connection, patient_pk, received)
+        _insert(connection, Photograph, received, stored, encounter_pk=encounter_pk)
+        outcome = Outcome.STORED
+    elif known.sha256 == stored.sha256:
+        # Retention may have taken the file away; now it is there again.
+        connection.execute(_BROUGHT_BACK, uid)
+        outcome = Outcome.ALREADY_STORED
+    else:
         raise OtherContentError(
             f"SOP instance {received.sop_instance_uid} is stored already with other content"
         )
-    # Retention may have taken the file away; now it is there again.
-    known.purged_at = None
-    return Outcome.ALREADY_STORED
+    _audit(connection, Event.RECEIVED, received, outcome)
+    return outcome
 
 
-def _patient(session: Session, received: Received) -> Patient:
-    patient = session.scalar(
-        select(Patient).where(
-            Patient.patient_id == received.patient_id,
-            Patient.issuer_of_patient_id == received.issuer_of_patient_id,
-        )
-    )
-    if patient is None:
-        patient = Patient(patient_id=received.patient_id, issuer_of_patient_id=received.issuer_of_patient_id)
-        session.add(patient)
-        session.flush()
-    return patient
-
-
-def _encounter(session: Session, patient: Patient, received: Received) -> Encounter:
-    encounter = session.scalar(
-        select(Encounter).where(Encounter.study_instance_uid == received.study_instance_uid).with_for_update()
-    )
+def _encounter(connection: Connection, patient_pk: int, received: Received) -> int:
+    """Return the key of the encounter, new or known; its quiet period begins anew."""
+    encounter = connection.execute(_ENCOUNTER, {"study_uid": received.study_instance_uid}).one_or_none()
     if encounter is None:
-        encounter = Encounter(
-            patient_pk=patient.id,
-            study_instance_uid=received.study_instance_uid,
-            study_date=received.study_date,
-            study_time=received.study_time,
-            accession_number=received.accession_number,
-            admission_id=received.admission_id,
-            last_received_at=received.received_at,
-        )
-        session.add(encounter)
-        session.flush()
-    elif encounter.patient_pk != patient.id:
+        now = received.received_at
+        return _insert(connection, Encounter, received, patient_pk=patient_pk, last_received_at=now)
+    if encounter.patient_pk != patient_pk:
         raise OtherPatientError(f"study {received.study_instance_uid} is known under another patient")
     # Two associations may commit in another order than they received in.
-    encounter.last_received_at = max(encounter.last_received_at, received.received_at)
-    return encounter
+    if received.received_at > encounter.last_received_at:
+        connection.execute(_BEGUN_ANEW, {"encounter_pk": encounter.id, "now": received.received_at})
+    return int(encounter.id)
 
 
-def _audit(session: Session, event: Event, received: Received, outcome: str) -> None:
-    add_audit_event(
-        session,
+def _insert(
+    connection: Connection, table: type[Base], *known: Received | StoredFile, **further: object
+) -> int:
+    """Insert a row and return its key: a column gets the value of its name, from any of what is known."""
+    values = {**further, **{f.name: getattr(one, f.name) for one in known for f in fields(one)}}
+    names = [column.name for column in table.__table__.columns]
+    row = {name: values[name] for name in names if name in values}
+    key = connection.execute(insert(table), row).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def _audit(connection: Connection, event: Event, received: Received, outcome: str) -> None:
+    row = audit_row(
         event,
         at=received.received_at,
         actor=received.calling_ae_title,
@@ -199,3 +189,4 @@ def _audit(session: Session, event: Event, received: Received, outcome: str) -> 
             "NetworkAccessPointID": received.peer_address,
         },
     )
+    connection.execute(insert(AuditEvent), row)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session, sessionmaker
 
 _T = TypeVar("_T")
@@ -19,21 +20,21 @@ _T = TypeVar("_T")
 class _Work(Generic[_T]):
     """What one thread wants done, and how it ended."""
 
-    def __init__(self, function: Callable[[Session], _T]) -> None:
+    def __init__(self, function: Callable[[Connection], _T]) -> None:
         self.function = function
         self.ended = False
         self.result: _T | None = None
         self.error: BaseException | None = None
 
-    def do(self, session: Session) -> None:
+    def do(self, connection: Connection) -> None:
         """Run; raises what the function raises."""
-        self.result = self.function(session)
+        self.result = self.function(connection)
 
-    def do_beside_others(self, session: Session) -> None:
+    def do_beside_others(self, connection: Connection) -> None:
         """Run within a savepoint, so that an error undoes nobody else's work; raises nothing."""
         try:
-            with session.begin_nested():
-                self.do(session)
+            with connection.begin_nested():
+                self.do(connection)
         except Exception as error:
             self.error = error
 
@@ -46,21 +47,23 @@ class SharedCommits:
     """
 
     def __init__(self, sessions: sessionmaker[Session]) -> None:
-        self._sessions = sessions
         with sessions() as session:
-            self._shares = session.get_bind().dialect.name == "sqlite"
+            engine = session.get_bind()
+        assert isinstance(engine, Engine)
+        self._engine = engine
+        self._shares = engine.dialect.name == "sqlite"
         self._waiting: deque[_Work[object]] = deque()
         self._turn = threading.Lock()
 
-    def run(self, function: Callable[[Session], _T]) -> _T:
+    def run(self, function: Callable[[Connection], _T]) -> _T:
         """Return what `function` returns, once it is committed. It must neither commit nor call `run`.
 
         Raises what `function` raises, after which nothing of it is kept, or the SQLAlchemyError of the
         commit, after which nobody knows.
         """
         if not self._shares:
-            with self._sessions.begin() as session:
-                return function(session)
+            with self._engine.begin() as connection:
+                return function(connection)
         work = _Work(function)
         self._waiting.append(work)  # type: ignore[arg-type] # every thread takes out its own type again
         with self._turn:
@@ -73,12 +76,12 @@ class SharedCommits:
     def _write_for_all(self) -> None:
         together = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
-            with self._sessions.begin() as session:
+            with self._engine.begin() as connection:
                 if len(together) == 1:
-                    together[0].do(session)
+                    together[0].do(connection)
                 else:
                     for work in together:
-                        work.do_beside_others(session)
+                        work.do_beside_others(connection)
         except BaseException as error:
             for work in together:
                 work.error = error

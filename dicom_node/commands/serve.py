@@ -15,6 +15,7 @@ from dicom_node.node import Node
 from dicom_node.scorer_loading import ScorerFactory, load_scorer
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.until_stopped import Signals, end, freeze_what_is_loaded
+from models.allocator import keep_some_freed_memory
 
 
 def serve(
@@ -46,6 +47,7 @@ def run_node(
 
     scorer_factory: see `Node`.
     """
+    keep_some_freed_memory()
     configure_logs(settings)
     watch_threads()
     signals = Signals()

@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Connection, Engine, event, insert, select
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.orm import Session
 
 from storage.database import connect, migrate, sessions
 from storage.shared_commits import SharedCommits
@@ -29,9 +28,8 @@ def patients(engine: Engine) -> list[str]:
         return sorted(session.scalars(select(Patient.patient_id)))
 
 
-def add(session: Session, patient: str) -> str:
-    session.add(Patient(patient_id=patient))
-    session.flush()
+def add(connection: Connection, patient: str) -> str:
+    connection.execute(insert(Patient), {"patient_id": patient})
     return patient
 
 
@@ -40,17 +38,17 @@ def test_those_who_wait_share_one_commit_and_errors_stay_with_their_own(engine: 
     committed: list[object] = []
     first_runs, all_wait = threading.Event(), threading.Event()
 
-    def first(session: Session) -> str:
+    def first(connection: Connection) -> str:
         first_runs.set()
         assert all_wait.wait(20)
-        return add(session, "TEST-0")
+        return add(connection, "TEST-0")
 
     with ThreadPoolExecutor(6) as pool:
         leader = pool.submit(commits.run, first)
         assert first_runs.wait(20)
         event.listen(engine, "commit", committed.append)
-        others = [pool.submit(commits.run, lambda s, n=n: add(s, f"TEST-{n}")) for n in range(1, 4)]
-        failing = pool.submit(commits.run, lambda s: add(s, "TEST-0"))
+        others = [pool.submit(commits.run, lambda c, n=n: add(c, f"TEST-{n}")) for n in range(1, 4)]
+        failing = pool.submit(commits.run, lambda c: add(c, "TEST-0"))
         while len(commits._waiting) < 4:
             time.sleep(0.001)
         all_wait.set()
@@ -69,7 +67,7 @@ def test_a_failing_commit_is_everybodys_error(engine: Engine) -> None:
 
     event.listen(engine, "commit", fail)
     with pytest.raises(OperationalError):
-        commits.run(lambda session: add(session, "TEST-1"))
+        commits.run(lambda connection: add(connection, "TEST-1"))
     event.remove(engine, "commit", fail)
-    assert commits.run(lambda session: add(session, "TEST-2")) == "TEST-2"
+    assert commits.run(lambda connection: add(connection, "TEST-2")) == "TEST-2"
     assert patients(engine) == ["TEST-2"]
