@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterable
 from typing import TypeVar
 
-from dicom_node.settings import Destination, Sender
+from dicom_node.settings_sections import Destination, Sender
 
 _Entry = TypeVar("_Entry", Sender, Destination)
 

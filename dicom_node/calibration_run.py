@@ -22,7 +22,7 @@ from pipeline.regression import FittedRegressor, RatedFeatures, fit_regressor
 from pipeline.regression_errors import age_band
 
 if TYPE_CHECKING:
-    from dicom_node.settings import Scoring
+    from dicom_node.settings_sections import Scoring
     from models.generator import Generator
     from pipeline.measurement import FaceMeasurer
 

@@ -20,7 +20,8 @@ from dicom_node.outbox import Backoff, Outbox
 from dicom_node.priors import Priors
 from dicom_node.priors_scu import PriorsScu
 from dicom_node.sender import Sender
-from dicom_node.settings import Destination, Settings
+from dicom_node.settings import Settings
+from dicom_node.settings_sections import Destination
 
 _ECHO_SECONDS = 60.0
 

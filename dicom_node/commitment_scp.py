@@ -28,7 +28,7 @@ from dicom_node.commitment_dataset import (
 )
 from dicom_node.commitment_scu import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from dicom_node.outbox import Backoff
-from dicom_node.settings import Sender
+from dicom_node.settings_sections import Sender
 from storage.commitments import DEAD, DUE, REPORTED, add_request, due_requests, held_object, settle_request
 from storage.file_store import FileStore
 from storage.tables import Commitment

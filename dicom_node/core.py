@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.settings import Data, Settings
+from dicom_node.settings import Settings
+from dicom_node.settings_sections import Data
 from storage.database import UnusableDatabaseError, open_database, sessions
 from storage.file_cache import FileCache
 from storage.file_store import FileStore

@@ -12,7 +12,7 @@ from uuid import uuid4
 import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.settings import Retention
+from dicom_node.settings_sections import Retention
 from storage.commitments import forget_unreportable
 from storage.deliveries import give_up_unknown
 from storage.file_store import FileStore

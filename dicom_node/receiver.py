@@ -24,7 +24,8 @@ from dicom_node.commitments import Commitments
 from dicom_node.idle_association import wait_when_idle
 from dicom_node.listener import Listener
 from dicom_node.reception import Reception
-from dicom_node.settings import Destination, Sender, Settings
+from dicom_node.settings import Settings
+from dicom_node.settings_sections import Destination, Sender
 from storage.file_store import FileStore
 
 _log = structlog.get_logger(__name__)

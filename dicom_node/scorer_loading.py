@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_node.settings import Scoring
+from dicom_node.settings_sections import Scoring
 from pipeline.computation import DeviceFault
 from pipeline.quality_thresholds import QualityThresholds
 from pipeline.result import Provenance, Rejection, Scored

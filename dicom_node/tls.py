@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from dicom_node.settings import Tls
+from dicom_node.settings_sections import Tls
 
 # TLS 1.2 suites of RFC 9325 section 4.2; those of TLS 1.3 are all fit.
 _SUITES = ":".join(

@@ -15,7 +15,8 @@ from sqlalchemy import select
 
 from dicom_node.core import open_store
 from dicom_node.received_dataset import identify
-from dicom_node.settings import Data, Settings
+from dicom_node.settings import Settings
+from dicom_node.settings_sections import Data
 from dicom_node.study_report import StudyReporter
 from dicom_node.study_steps import StudySteps
 from reports.options import ReportOptions

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dicom_node.logs import configure_logs
-from dicom_node.settings import Scoring, SettingsError, load_settings
+from dicom_node.settings import SettingsError, load_settings
+from dicom_node.settings_sections import Scoring
 
 if TYPE_CHECKING:
     from dicom_node.calibration_files import OutputFiles

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from dicom_node.cli import app
 from dicom_node.metrics import DeviceFaults, NodeCollector, StageSeconds
-from dicom_node.settings import Quality
+from dicom_node.settings_sections import Quality
 from models.catalog import CATALOG
 from pipeline.result import QualityIssue, RejectionReason
 from storage.database import connect, migrate, open_database, sessions

@@ -11,8 +11,9 @@ import pytest
 from dicom_node.core import NodeError
 from dicom_node.node import Node
 from dicom_node.scorer_loading import ScorerUnusableError, load_scorer
-from dicom_node.settings import Data, Scoring, Settings, Status
-from dicom_node.settings import Node as NodeSettings
+from dicom_node.settings import Settings
+from dicom_node.settings_sections import Data, Scoring, Status
+from dicom_node.settings_sections import Node as NodeSettings
 from pipeline.quality_thresholds import QualityThresholds
 from tests.peers import LOOPBACK, run_tool
 from tests.small_scorer import SmallScorer

@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 from dicom_node.cli import app
 from dicom_node.core import NodeError, open_store
 from dicom_node.node import Node
-from dicom_node.settings import Data, Settings, Status
-from dicom_node.settings import Node as NodeSettings
+from dicom_node.settings import Settings
+from dicom_node.settings_sections import Data, Status
+from dicom_node.settings_sections import Node as NodeSettings
 from storage.file_store import FileStore, UnreachableError
 from storage.instances import DamagedFileError, InstanceStore
 from storage.tables import Photograph

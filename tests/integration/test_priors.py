@@ -11,7 +11,7 @@ import pytest
 from dicom_node.caller import Caller
 from dicom_node.priors import Priors
 from dicom_node.priors_scu import PriorsScu
-from dicom_node.settings import Priors as PriorsSettings
+from dicom_node.settings_sections import Priors as PriorsSettings
 from reports.options import ResultObject
 from reports.reported_scores import read_scores
 from storage.tables import Encounter, Patient

@@ -15,7 +15,8 @@ import pytest
 
 from dicom_node.receiver import Receiver
 from dicom_node.sender import Sender, Verdict
-from dicom_node.settings import Settings, Tls
+from dicom_node.settings import Settings
+from dicom_node.settings_sections import Tls
 from dicom_node.tls import TlsError, calling_context, listening_context
 from storage.database import connect, migrate, sessions
 from storage.instances import InstanceStore

@@ -4,7 +4,7 @@ from random import Random
 import pytest
 
 from dicom_node.outbox import Backoff
-from dicom_node.settings import Delivery
+from dicom_node.settings_sections import Delivery
 
 
 class _Highest(Random):

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from dicom_node.settings import Destination, Sender, Settings, load_settings
+from dicom_node.settings import Settings, load_settings
+from dicom_node.settings_sections import Destination, Sender
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "facenorm.toml"
 LISTS: dict[str, type[BaseModel]] = {"senders": Sender, "destinations": Destination}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dicom_node.settings import Quality
+from dicom_node.settings_sections import Quality
 from pipeline.alignment import Alignment, align, find_alignment
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.capture_quality import (

@@ -12,7 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from dicom_node.admission import admitted_as
 from dicom_node.received_dataset import UnusableDatasetError, identify, is_uid
 from dicom_node.receiver import TRANSFER_SYNTAXES
-from dicom_node.settings import Sender
+from dicom_node.settings_sections import Sender
 from tests.receiving import photograph
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.housekeeping import Housekeeping
-from dicom_node.settings import Retention
+from dicom_node.settings_sections import Retention
 from storage.commitments import add_request
 from storage.deliveries import dead, mark_delivered, waiting
 from storage.instances import InstanceStore
