@@ -21,7 +21,7 @@ from dicom_node.metrics import DeviceFaults, NodeCollector, StageSeconds
 from dicom_node.receiver import Receiver
 from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.scoring_side import ScoringSide
-from dicom_node.settings import Settings
+from dicom_node.settings import Settings, differing_keys
 from dicom_node.shared_queue import SharedQueue
 from dicom_node.shared_work import absent_workers, open_shared_queue
 from dicom_node.status import StatusServer, build_app, reasons_of
@@ -113,17 +113,7 @@ class Node:
             raise NodeError(str(error)) from None
         if self._receiver:
             self._receiver.admit_anew(after, self._listening_tls)
-        wanted, has = settings.model_dump(), after.model_dump()
-        return sorted(
-            f"{section}.{key}" if isinstance(value, dict) else section
-            for section, value in wanted.items()
-            for key in (value if isinstance(value, dict) else [section])
-            if (
-                wanted[section][key] != has[section][key]
-                if isinstance(value, dict)
-                else value != has[section]
-            )
-        )
+        return differing_keys(settings, after)
 
     def stop(self) -> bool:
         """Take up nothing new and come to rest; return False when a scoring or a sending still runs.

@@ -122,6 +122,18 @@ def load_settings(config: Path | None) -> Settings:
         ) from None
 
 
+def differing_keys(one: Settings, other: Settings) -> list[str]:
+    """Return the keys whose values differ, such as "node.port" or "senders", in order."""
+    ours, theirs = one.model_dump(), other.model_dump()
+    keys = []
+    for section, values in ours.items():
+        if isinstance(values, dict):
+            keys += [f"{section}.{key}" for key in values if values[key] != theirs[section][key]]
+        elif values != theirs[section]:
+            keys.append(section)
+    return sorted(keys)
+
+
 def _read(config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}

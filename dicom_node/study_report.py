@@ -20,13 +20,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from dicom_node.finished_objects import discard_unnamed, keep, reference
 from dicom_node.kept_pictures import unpacked
 from dicom_node.photograph_header import read_header
-from pipeline.encounter_score import EncounterScore, scoring_id
-from pipeline.result import Rejection, Score
+from dicom_node.told_study import ToldPhotograph, ToldStudy, read_study
+from pipeline.result import Score
 from reports.options import ReportOptions, ResultObject
 from reports.reported_photograph import (
     ObjectReference,
     PredecessorReport,
-    ReportedCourse,
     ReportedPhotograph,
 )
 from reports.structured_report import build_structured_report
@@ -40,17 +39,11 @@ from storage.artefacts import (
     FinishedObject,
     add_artefact,
     cover_photographs,
-    latest_of_encounter,
-    latest_of_photograph,
-    latest_report,
-    object_of_scoring,
 )
-from storage.encounter_scores import encounter_scores
 from storage.file_store import FileStore
 from storage.patients import lock_patient
-from storage.scorings import find_scoring, result_of
-from storage.studies import later_covered_studies, newest_files, photographs_of
-from storage.tables import Artefact, Encounter, Patient, Photograph, Scoring
+from storage.studies import later_covered_studies
+from storage.tables import Artefact, Encounter, Photograph, Scoring
 
 _log = structlog.get_logger(__name__)
 
@@ -58,80 +51,8 @@ _log = structlog.get_logger(__name__)
 _ATTEMPTS = 5
 
 
-class MissingScoringError(RuntimeError):
-    """A report was to be written before every photograph had its scoring."""
-
-
 class StudyChangesError(RuntimeError):
     """What a report has to show changed time and again while it was written; the step is tried again."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """A photograph with all that is kept about it. made: kind -> the object of this scoring."""
-
-    photograph: Photograph
-    scoring: Scoring
-    result: Score | Rejection
-    made: dict[str, Artefact]
-    last_comparison: Artefact | None
-
-    @property
-    def last_comparison_kept(self) -> bool:
-        """Whether there is an earlier comparison that retention has not taken away."""
-        return self.last_comparison is not None and self.last_comparison.purged_at is None
-
-    @property
-    def scoring_id(self) -> str:
-        return scoring_id(self.photograph.sop_instance_uid, self.scoring.setup_digest)
-
-
-@dataclass(frozen=True, slots=True)
-class _Study:
-    """A study as the database has it now. course: None where no photograph has a score.
-
-    predecessor, latest: the newest report, and kind -> the newest other object of the whole study.
-    files_of_patient: photographs of the patient, newest first.
-    """
-
-    encounter: Encounter
-    told: list[_Told]
-    course: ReportedCourse | None
-    predecessor: Artefact | None
-    latest: dict[str, Artefact]
-    of_patient: Patient
-    files_of_patient: list[str]
-
-    @property
-    def shown(self) -> list[str]:
-        """The name of every scoring that its report shows."""
-        earlier = self.course.scoring_ids if self.course else []
-        return sorted({self.patient, *(one.scoring_id for one in self.told), *earlier})
-
-    @property
-    def shown_of_course(self) -> list[str]:
-        """The same, of an object that shows the course and no single photograph."""
-        return sorted({self.patient, *(self.course.scoring_ids if self.course else [])})
-
-    def is_told_by(self, report: Artefact) -> bool:
-        """Whether the report tells of these photographs, and shows all there is.
-
-        It may have been written over fewer ones after the others had been scored; then it shows the scores
-        of all in the course, and tells of its own.
-        """
-        return report.shown == self.shown and {one.scoring.id for one in self.told} <= set(report.scoring_pks)
-
-    @property
-    def newest(self) -> tuple[int | None, ...]:
-        """The keys of the objects that new ones would succeed."""
-        rows = [self.predecessor, *(self.latest.get(kind) for kind in (TREND, PATIENT_PDF))]
-        rows += [one.last_comparison for one in self.told]
-        return tuple(row.id if row is not None else None for row in rows)
-
-    @property
-    def patient(self) -> str:
-        """What tells whose study it was when the object was made: patients are merged."""
-        return f"patient {self.encounter.patient_pk}"
 
 
 @dataclass(slots=True)
@@ -178,12 +99,12 @@ class StudyReporter:
         """
         for attempt in range(1, _ATTEMPTS + 1):
             with self.sessions() as session:
-                study = _study(session, sop_instance_uids, setup)
+                study = read_study(session, sop_instance_uids, setup)
             if self._tell(study, setup, as_read=self.alone or attempt == _ATTEMPTS):
                 return
         raise StudyChangesError("other workers kept changing what a study's report has to show")
 
-    def _tell(self, study: _Study, setup: str, *, as_read: bool) -> bool:
+    def _tell(self, study: ToldStudy, setup: str, *, as_read: bool) -> bool:
         """Whether the study is told of now; otherwise nothing was done.
 
         as_read: also without the scores that came meanwhile.
@@ -206,12 +127,12 @@ class StudyReporter:
         return True
 
     def _committed(
-        self, study: _Study, new: Sequence[_New], setup: str, created: datetime, *, as_read: bool
+        self, study: ToldStudy, new: Sequence[_New], setup: str, created: datetime, *, as_read: bool
     ) -> bool:
         """Record the objects, the report last, unless the study is no longer what they were made from."""
         with self.sessions.begin() as session:
             lock_patient(session, study.of_patient.id)
-            now = _study(session, [one.photograph.sop_instance_uid for one in study.told], setup)
+            now = read_study(session, [one.photograph.sop_instance_uid for one in study.told], setup)
             if now.newest != study.newest or (now.shown != study.shown and not as_read):
                 return False
             for one in new:
@@ -228,7 +149,7 @@ class StudyReporter:
             cover_photographs(session, row, [one.photograph for one in study.told])
         return True
 
-    def _comparisons(self, study: _Study, created: datetime) -> dict[int, _New]:
+    def _comparisons(self, study: ToldStudy, created: datetime) -> dict[int, _New]:
         """Return scoring key -> comparison, for each score that has none which shows all there is."""
         course = study.course
         if course is None or not self.options.sends(ResultObject.COMPARISON):
@@ -259,7 +180,9 @@ class StudyReporter:
             made[one.scoring.id] = _New(finished, [one.scoring], study.shown_of_course, one.last_comparison)
         return made
 
-    def _of_the_encounter(self, study: _Study, made: dict[int, _New], created: datetime) -> dict[str, _New]:
+    def _of_the_encounter(
+        self, study: ToldStudy, made: dict[int, _New], created: datetime
+    ) -> dict[str, _New]:
         """Return kind -> the trend, where there are two encounters or more, and the patient's page."""
         course, options = study.course, self.options
         scored = [one for one in study.told if isinstance(one.result, Score)]
@@ -292,7 +215,7 @@ class StudyReporter:
         return whole
 
     def _newest_comparison(
-        self, scored: list[_Told], made: dict[int, _New]
+        self, scored: list[ToldPhotograph], made: dict[int, _New]
     ) -> tuple[ObjectReference, NDArray[np.uint8]] | None:
         """Return the comparison of the newest photograph that has one, and its pixels."""
         for one in reversed(scored):
@@ -305,7 +228,7 @@ class StudyReporter:
         return None
 
     def _structured_report(
-        self, study: _Study, made: dict[int, _New], trend: _New | None, created: datetime
+        self, study: ToldStudy, made: dict[int, _New], trend: _New | None, created: datetime
     ) -> _New:
         photographs = [self._reported(study, one, made.get(one.scoring.id)) for one in study.told]
         report = build_structured_report(
@@ -319,7 +242,7 @@ class StudyReporter:
         scorings = [one.scoring for one in study.told]
         return _New(keep(self.store, STRUCTURED_REPORT, report), scorings, study.shown, study.predecessor)
 
-    def _reported(self, study: _Study, one: _Told, comparison: _New | None) -> ReportedPhotograph:
+    def _reported(self, study: ToldStudy, one: ToldPhotograph, comparison: _New | None) -> ReportedPhotograph:
         others = [
             reference(one.made.get(NORMALIZED_IN_PLACE)),
             reference(comparison.finished if comparison else one.last_comparison),
@@ -332,50 +255,13 @@ class StudyReporter:
             further=tuple(other for other in others if other is not None),
         )
 
-    def _header(self, study: _Study, photograph: Photograph) -> FileDataset:
+    def _header(self, study: ToldStudy, photograph: Photograph) -> FileDataset:
         others = (self.store.absolute(path) for path in study.files_of_patient)
         return read_header(self.store.absolute(photograph.path), study.of_patient, others)
 
 
-def _shows(comparison: Artefact | None, study: _Study) -> bool:
+def _shows(comparison: Artefact | None, study: ToldStudy) -> bool:
     return comparison is not None and comparison.shown == study.shown_of_course
-
-
-def _study(session: Session, sop_instance_uids: Sequence[str], setup: str) -> _Study:
-    photographs = photographs_of(session, list(sop_instance_uids))
-    encounter = session.get_one(Encounter, photographs[0].encounter_pk)
-    told = [_told(session, photograph, setup) for photograph in photographs]
-    history = tuple(encounter_scores(session, encounter.patient_pk, setup))
-    latest = {kind: latest_of_encounter(session, encounter.id, kind) for kind in (TREND, PATIENT_PDF)}
-    own = next((one for one in history if _is_of(one, encounter, setup)), None)
-    return _Study(
-        encounter=encounter,
-        told=told,
-        course=ReportedCourse(own, history) if own else None,
-        predecessor=latest_report(session, encounter.id),
-        latest={kind: row for kind, row in latest.items() if row is not None},
-        of_patient=session.get_one(Patient, encounter.patient_pk),
-        files_of_patient=newest_files(session, encounter.patient_pk),
-    )
-
-
-def _is_of(score: EncounterScore, encounter: Encounter, setup: str) -> bool:
-    return score.study_instance_uid == encounter.study_instance_uid and score.setup_digest == setup
-
-
-def _told(session: Session, photograph: Photograph, setup: str) -> _Told:
-    scoring = find_scoring(session, photograph, setup)
-    if scoring is None:
-        raise MissingScoringError(f"{photograph.sop_instance_uid} has no scoring under the current setup")
-    kinds = (NORMALIZED_PHOTOGRAPH, NORMALIZED_IN_PLACE)
-    found = {kind: object_of_scoring(session, photograph.encounter_pk, scoring, kind) for kind in kinds}
-    return _Told(
-        photograph,
-        scoring,
-        result_of(scoring),
-        {kind: row for kind, row in found.items() if row is not None},
-        latest_of_photograph(session, photograph, COMPARISON),
-    )
 
 
 def _predecessor(encounter: Encounter, report: Artefact | None) -> PredecessorReport | None:
