@@ -3,8 +3,7 @@
 Anomalies are drawn on faces; where each landmark should then be is known from the drawing's own displacement.
 Beside that, the same undeformed faces as a camera may bring them: turned, leaning, small, half covered.
 "Before" is the frontal detector on the upright photograph and a single fit of the landmarks. Drift is the
-mean
-over the landmarks in px of the 1024 frame. On generated faces, and with --photos on real ones:
+mean over the landmarks in px of the 1024 frame. On generated faces, and with --photos on real ones:
 
     python -m bench.face_finding --faces 8
     python -m bench.face_finding --faces 8 --photos PHOTOS

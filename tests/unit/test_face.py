@@ -3,6 +3,7 @@
 import time
 
 import cv2
+import dlib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,6 +59,18 @@ def test_a_photograph_on_its_side_or_upside_down_gives_the_same_aligned_face(tur
     expected = find_alignment(upright.landmarks).to_aligned(upright.landmarks)
     assert np.linalg.norm(aligned - expected, axis=1).mean() < 4
     assert abs(abs(estimate_pose(found.landmarks).roll) - (180 if turns == 2 else 90)) < 10
+
+
+@pytest.mark.parametrize(("seed", "turns"), [(3, 3), (4, 2), (7, 1)])
+def test_what_looks_a_little_like_a_face_upright_hides_no_face_that_is_turned(seed: int, turns: int) -> None:
+    face = np.ascontiguousarray(np.rot90(generated_face(seed), turns))
+    reduced = cv2.resize(face, (640, 640), interpolation=cv2.INTER_AREA)
+    enlarged, _, _ = dlib.get_frontal_face_detector().run(face, 1, 0.0)
+    detected, _, _ = dlib.get_frontal_face_detector().run(reduced, 0, 0.0)
+    assert len(detected) or len(enlarged), "otherwise nothing is in the way"
+    upright = face_finder().find(generated_face(seed))
+    back = turned_back(upright.landmarks, (4 - turns) % 4, 1024, 1024)
+    assert np.linalg.norm(face_finder().find(face).landmarks - back, axis=1).mean() < 4
 
 
 @given(st.integers(0, 3), st.integers(20, 60), st.integers(20, 60), st.integers(0, 19), st.integers(0, 19))
