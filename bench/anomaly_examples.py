@@ -197,8 +197,9 @@ def _quick_normals(
         for first in range(0, len(w), together):
             part = slice(first, first + together)
             goal_of_part = SharedObjective(
-                generator, engine.metric, x_raw[part], masks[part], SEEN_SIDE, side, True, average[part]
-            )
+                generator, engine.metric, x_raw[part], masks[part], SEEN_SIDE, side,
+                recurring=True, average=average[part],
+            )  # fmt: skip
             begin = NewtonState(state.w[part], state.curvature[part])
             parts.append(
                 newton(goal_of_part, begin, lambda_sim, pull[part], count, lambda: None, engine.captures)[0]

@@ -19,7 +19,8 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from models.catalog import GENERATOR
-from models.generator import Generator, averages_path, load_generator
+from models.generator import Generator, load_generator
+from models.latent_averages import AVERAGES_KEY, averages_path
 
 _SAMPLES = 20_000
 
@@ -32,12 +33,16 @@ def main() -> None:
     arguments.add_argument("--generator", default=GENERATOR)
     arguments.add_argument("--averages", type=int, default=4)
     options = arguments.parse_args()
+    if options.averages < 2:
+        arguments.error("--averages: 2 or more; one is the generator's own already")
+    if options.generator != GENERATOR and Path(options.generator).suffix != ".safetensors":
+        arguments.error("--generator: only one in a .safetensors file can have an encoder, which chooses")
     generator = load_generator(options.generator, torch.device("cpu"))
     named = options.generator == GENERATOR
     weights = generator.folder / f"{GENERATOR}.safetensors" if named else Path(options.generator)
     averages = latent_averages(generator, options.averages)
     path = averages_path(weights)
-    save_file({"w_averages": averages}, path)
+    save_file({AVERAGES_KEY: averages}, path)
     path.chmod(0o644)
     apart = torch.pdist(averages)
     print(f"{path}: {len(averages)} averages, {apart.min():.2f} to {apart.max():.2f} from each other")

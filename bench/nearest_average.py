@@ -31,6 +31,7 @@ from bench.validation_tables import by_group, gap_between
 from models.allocator import keep_freed_memory
 from models.catalog import GENERATOR
 from models.generator import Generator, load_generator
+from models.latent_averages import LatentAverages
 from models.lpips import load_metric
 from models.regressor import Regressor, load_regressor
 from pipeline.anomaly import AnomalyKind
@@ -89,7 +90,7 @@ def cases_of(photos: Path) -> list[Case]:
 
 def measurer_with(generator: Generator, count: int) -> FaceMeasurer:
     """Return what measures faces that are pulled to the nearest of `count` averages, one candidate each."""
-    pulled = replace(generator, w_averages=latent_averages(generator, count))
+    pulled = replace(generator, averages=LatentAverages(latent_averages(generator, count)))
     metric = load_metric(generator.device)
     profile = dict(generator.card.profiles["fast"]) | {"candidates": 1, "average": "nearest"}
     engine = StepEngine.plain(pulled, metric)

@@ -67,6 +67,8 @@ def load_measuring(scoring: Scoring) -> Measuring:
         "features": sorted(measured_features(generator)),
         "software": version("facenorm"),
     }
+    if generator.averages is not None and profile.average == "nearest":
+        setup["averages"] = generator.averages.sha256
     return Measuring(FaceMeasurer(generator, metric, faces, profile, scoring.seed), generator, setup)
 
 

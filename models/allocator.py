@@ -13,7 +13,7 @@ import sys
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -3, -4, -8
 _TOP_PAD_BYTES = 256 * 2**20
 _ALL = 2**31 - 1
-# As large as glibc allows; a photograph is smaller.
+# As large as glibc allows; most photographs are smaller.
 _REUSED_BYTES = 32 * 2**20
 _KEPT_BYTES = 128 * 2**20
 
@@ -27,7 +27,7 @@ def keep_freed_memory() -> bool:
 def keep_some_freed_memory() -> bool:
     """Have freed blocks of up to 32 MB used again, and 128 MB kept for it at most; return as above.
 
-    Once more may be held between blocks that are in use.
+    That is at the end of the heap; what lies free between blocks in use is kept in any case.
     """
     return _told((_M_MMAP_THRESHOLD, _REUSED_BYTES), (_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_ARENA_MAX, 1))
 

@@ -17,6 +17,7 @@ from models.cache import cache_folder, cached_path
 from models.catalog import GENERATOR
 from models.face_network import FaceNetwork
 from models.generator_card import GeneratorCard, GeneratorError, official_card
+from models.latent_averages import AveragesError, LatentAverages, averages_path, load_averages
 from models.latent_covariance import CovarianceError, LatentCovariance, covariance_path, load_covariance
 from models.latent_encoder import LatentEncoder
 from models.latent_statistics import kept_statistics
@@ -31,10 +32,9 @@ class Generator:
     w_avg, w_low, w_high: (w_dim,), mean over samples, and the box that 99.9 % of each component keep to.
     encoder: photograph to latent, where one was fitted. curvature: (w_dim, w_dim), half the mean second
     derivative of the masked LPIPS by w (`bench.fit_curvature`), where it was measured. sha256: over every
-    byte that all this was built from. w_averages: (A, w_dim), averages of A kinds of faces, where they were
-    found (`bench.fit_averages`). covariance: of w, where it was estimated; no picture depends on it, and the
-    sha256 leaves it out. anomaly_network: says where a face is anomalous, where one was trained; left out
-    likewise.
+    byte that all this was built from, but for what follows, which a setup names where a score depends on it:
+    averages nearer to the person than w_avg, and the covariance of w, where they were found; anomaly_network,
+    which says where a face is anomalous, where one was trained.
     """
 
     card: GeneratorCard
@@ -47,7 +47,7 @@ class Generator:
     w_high: Tensor
     sha256: str
     folder: Path
-    w_averages: Tensor | None = None
+    averages: LatentAverages | None = None
     covariance: LatentCovariance | None = None
     anomaly_network: LoadedAnomalyNetwork | None = None
 
@@ -104,8 +104,7 @@ def load_generator(name: str, device: torch.device) -> Generator:
             )
         if not card.is_file():
             raise GeneratorError(f"scoring.generator: the card {card.name} is missing beside {weights.name}")
-    averages = averages_path(parts[-1])
-    contents = [part.read_bytes() for part in (*parts, *([averages] if averages.is_file() else []))]
+    contents = [part.read_bytes() for part in parts]
     tensors = {k: v for content in contents for k, v in load(content).items()}
     digest = hashlib.sha256()
     for content in contents:
@@ -117,16 +116,12 @@ def load_generator(name: str, device: torch.device) -> Generator:
         judge = parts[-1].with_name(f"{parts[-1].stem}-anomaly.safetensors")
         return replace(
             generator,
+            averages=load_averages(averages_path(parts[-1]), device),
             covariance=load_covariance(covariance_path(parts[-1])),
             anomaly_network=load_anomaly_network(judge, device) if judge.is_file() else None,
         )
-    except (CovarianceError, AnomalyNetworkError) as error:
+    except (AveragesError, CovarianceError, AnomalyNetworkError) as error:
         raise GeneratorError(f"scoring.generator: {error}") from error
-
-
-def averages_path(weights: Path) -> Path:
-    """Return where the averages of a generator lie, beside its weights."""
-    return weights.with_name(f"{weights.stem}-averages.safetensors")
 
 
 def load_official_generator(
@@ -170,9 +165,5 @@ def assemble(
     network = MobileStyleGAN(tensors).eval().to(device)
     w_avg, w_std, w_low, w_high = (tensors[key].to(device) for key in ("w_avg", "w_std", "w_low", "w_high"))
     encoder = LatentEncoder(tensors).eval().to(device) if "encoder.axes" in tensors else None
-    curvature, w_averages = (
-        tensors[key].to(device) if key in tensors else None for key in ("curvature", "w_averages")
-    )
-    return Generator(
-        card, network, encoder, curvature, w_avg, w_std, w_low, w_high, sha256, folder, w_averages
-    )
+    curvature = tensors["curvature"].to(device) if "curvature" in tensors else None
+    return Generator(card, network, encoder, curvature, w_avg, w_std, w_low, w_high, sha256, folder)

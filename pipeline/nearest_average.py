@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from models.generator import Generator
-from pipeline.profile import ProfileError
+from pipeline.profile import Profile, ProfileError
 
 
 def population_averages(generator: Generator, count: int) -> Tensor:
@@ -23,7 +23,20 @@ def nearest_averages(generator: Generator, w: Tensor) -> Tensor:
 
     Raises ProfileError where the generator has no averages to choose from.
     """
-    if generator.w_averages is None:
+    if generator.averages is None:
         raise ProfileError(f"average: {generator.name} has one average only; use 'population'")
-    nearest = (w[:, None] - generator.w_averages).norm(dim=2).argmin(1)
-    return generator.w_averages[nearest]
+    averages = generator.averages.w
+    return averages[(w[:, None] - averages).norm(dim=2).argmin(1)]
+
+
+def check_average(generator: Generator, profile: Profile) -> None:
+    """Raise ProfileError where the generator lacks what the profile's average takes."""
+    if profile.average != "nearest":
+        return
+    lacking = [
+        name
+        for name, part in (("averages", generator.averages), ("encoder", generator.encoder))
+        if part is None
+    ]
+    if lacking:
+        raise ProfileError(f"average: {generator.name} has no {' and no '.join(lacking)}; use 'population'")

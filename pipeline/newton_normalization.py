@@ -85,7 +85,9 @@ def normalize_by_newton(
     def objective(drawn_at: int) -> SharedObjective:
         # In a window that hardly depends on the face, no photograph feels who shares its batch.
         recurring, side = engine.captures.records or many > 1, profile.metric_resolution
-        return SharedObjective(generator, engine.metric, x_raw, masks, side, drawn_at, recurring, average)
+        return SharedObjective(
+            generator, engine.metric, x_raw, masks, side, drawn_at, recurring, average=average
+        )
 
     def descended(
         goal: SharedObjective, begin: NewtonState, pull: Tensor, steps: int, *, ends: bool = False

@@ -19,7 +19,7 @@ from models.latent_encoder import ENCODER_SIDE
 from models.lpips import Lpips
 from pipeline.descent import Progress, row_generators
 from pipeline.latents import Latents
-from pipeline.nearest_average import nearest_averages, population_averages
+from pipeline.nearest_average import check_average, nearest_averages, population_averages
 from pipeline.newton_normalization import StepEngine, normalize_by_newton
 from pipeline.objective import resized
 from pipeline.plain_loop import objective_for, plain_loop, starts_apart
@@ -92,6 +92,7 @@ def average_and_goal(
 
     Raises ProfileError where the generator lacks what the profile asks for.
     """
+    check_average(generator, profile)
     average = population_averages(generator, len(x_raw))
     if (profile.start, profile.average) == ("average", "population"):
         return average, average

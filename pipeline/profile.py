@@ -58,11 +58,11 @@ class Profile:
     side at which they are drawn; 0 takes the smallest that serves the metric. candidates: K, 1 to 10.
     candidates_from: "starts", each a start of its own, or "iterates", one run's best and those nearest to it.
     average: what L_A pulls to, "population" (w_avg over everybody, the paper's) or "nearest" (that of the
-    generator's averages which is nearest to the person, `pipeline.nearest_average`).
-    start: where they begin, "average" or "encoder" (the latent encoder's answer). start_share: after
-    which share of the way from w_avg to that answer the normalizations begin; Adam's raw inversion begins at
-    its end. start_spread: their standard deviation around it, in standard deviations of w. box: components
-    outside are redrawn inside: "statistics" takes the generator's own range, "paper" takes [-1, 1].
+    generator's averages which is nearest to the person, `pipeline.nearest_average`). start: where they begin,
+    "average" or "encoder" (the latent encoder's answer). start_share: after which share of the way from the
+    average to that answer the normalizations begin; Adam's raw inversion begins at its end. start_spread:
+    their standard deviation around it, in standard deviations of w. box: components outside are redrawn
+    inside: "statistics" takes the generator's own range, "paper" takes [-1, 1].
 
     method: "adam", the plain loop, or "newton" (`pipeline.proximal_newton`). learning_rate: Adam's, in units
     of w. warm_up, ramp_down: shares of Adam's steps over which the rate rises and falls (cosine).
@@ -154,5 +154,8 @@ class Profile:
             raise ProfileError(str(error)) from error
 
     def as_dict(self) -> dict[str, int | float | str]:
-        """Return the settings by name."""
-        return asdict(self)
+        """Return the settings by name; "population" goes without saying."""
+        settings = asdict(self)
+        if self.average == "population":
+            del settings["average"]  # or every score from before there was a choice would be of another setup
+        return settings

@@ -23,6 +23,7 @@ from pipeline.features import mean_by_name, mean_features
 from pipeline.locating import AlignedFace
 from pipeline.mask import outline_in_photograph
 from pipeline.measurement import FaceMeasurer
+from pipeline.nearest_average import check_average
 from pipeline.newton_normalization import StepEngine
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
@@ -64,7 +65,8 @@ class PhotographScorer:
 
         engine: what Newton's steps are computed with, plain float32 by default. quality: what a photograph
         must be like, by default what `QualityThresholds` says.
-        Raise GeneratorError for an unknown profile, RegressorError where the regressor is another's.
+        Raise GeneratorError for an unknown profile, ProfileError where the generator lacks what the profile
+        takes, RegressorError where the regressor is another's.
         """
         if profile_name not in generator.card.profiles:
             names = ", ".join(sorted(generator.card.profiles))
@@ -81,6 +83,7 @@ class PhotographScorer:
                 "this version does not measure; use the version that it was fitted with, or calibrate anew"
             )
         profile = Profile.from_card(generator.card.profiles[profile_name])
+        check_average(generator, profile)
         self.generator, self.metric = generator, metric
         self.device = _in_words(generator.device)
         self.measurer = FaceMeasurer(generator, metric, faces, profile, seed, similarity_metric, engine)

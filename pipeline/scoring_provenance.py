@@ -53,6 +53,7 @@ def scoring_provenance(
         settings={
             **profile.as_dict(),
             "regressor_profile": regressor.profile,
+            **_averages_setting(generator, profile),
             **_covariance_setting(generator, regressor),
             **_anomaly_network_setting(generator, regressor),
             **_repeatability_setting(regressor),
@@ -61,6 +62,13 @@ def scoring_provenance(
             **{f"quality.{name}": at for name, at in quality.changed().items()},
         },
     )
+
+
+def _averages_setting(generator: Generator, profile: Profile) -> dict[str, str]:
+    """Name the averages where the score depends on them."""
+    if generator.averages is None or profile.average != "nearest":
+        return {}
+    return {"averages_sha256": generator.averages.sha256}
 
 
 def _covariance_setting(generator: Generator, regressor: Regressor) -> dict[str, str]:

@@ -16,7 +16,7 @@ from storage.tables import Artefact, AuditEvent, Base, Encounter, Patient, Photo
 
 # What two associations may both find missing, one after the other.
 _UNIQUE_ROWS = (Patient, Encounter, Photograph)
-# Built once: putting a statement together takes longer than running it.
+# Built once: putting these together takes longer than running them.
 _UID: BindParameter[str] = bindparam("uid")
 _KNOWN = select(
     select(Artefact.id).where(Artefact.sop_instance_uid == _UID).scalar_subquery().label("artefact_pk"),

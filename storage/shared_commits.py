@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 _T = TypeVar("_T")
@@ -31,10 +32,18 @@ class _Work(Generic[_T]):
         self.result = self.function(connection)
 
     def do_beside_others(self, connection: Connection) -> None:
-        """Run within a savepoint, so that an error undoes nobody else's work; raises nothing."""
+        """Run within a savepoint, so that an error of its own undoes nobody else's work.
+
+        Raises SQLAlchemyError where the database failed: on a full disk, for one, SQLite takes back the whole
+        transaction, the work of others with it.
+        """
         try:
             with connection.begin_nested():
                 self.do(connection)
+        except IntegrityError as error:
+            self.error = error
+        except SQLAlchemyError:
+            raise
         except Exception as error:
             self.error = error
 
