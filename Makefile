@@ -15,9 +15,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
 		printf '\n==> Creating the virtual environment $(VENV)\n'; \
 		$(PYTHON) -m venv $(VENV) || { echo "If Python's venv module is missing: Debian and Ubuntu have it in python3-venv" >&2; exit 1; }; }
-	@# Not compiled: of 14,000 modules that would take a minute, and Python compiles those that it imports.
 	$(SAY) "Installing facenorm and its libraries into $(VENV): 2 GB with the CPU build of torch, a few minutes"
-	@$(BIN)/python -m pip install --disable-pip-version-check --no-compile $(PIP_ARGS) -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 weights: $(STAMP)
