@@ -211,10 +211,11 @@ def _empty_fragment(context_id: int) -> bytes:
 def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
     """Abort an association whose peer sends a command that is none, or what its state does not provide for.
 
-    pynetdicom's thread would end with an exception, and leave the connection as it is.
+    And drop the connection where pynetdicom fails at what was sent, such as an A-ABORT from an impossible
+    source: its thread would end with an exception, and leave the connection as it is.
     """
     dimse, dul = association.dimse, association.dul
-    receive, act = dimse.receive_primitive, dul.state_machine.do_action
+    receive, act, run = dimse.receive_primitive, dul.state_machine.do_action, association.run_reactor
 
     def guarded(primitive: Any) -> None:  # noqa: ANN401
         try:
@@ -231,10 +232,21 @@ def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         try:
             act(event)
         except InvalidEventError:
-            _log.warning(
-                "connection dropped", reason="unexpected", peer_address=association.requestor.address
-            )
+            drop("unexpected")
+        except Exception as error:
+            drop(type(error).__name__)
+
+    def running() -> None:
+        try:
+            run()
+        except Exception as error:
+            drop(type(error).__name__)
+
+    def drop(reason: str) -> None:
+        _log.warning("connection dropped", reason=reason, peer_address=association.requestor.address)
+        if dul.socket:
             dul.socket.close()
-            dul.kill_dul()
+        dul.kill_dul()
 
     dimse.receive_primitive, dul.state_machine.do_action = guarded, acting
+    association.run_reactor = running

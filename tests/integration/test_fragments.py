@@ -210,3 +210,14 @@ def test_a_node_that_stops_does_not_wait_for_a_sender_that_pauses(tmp_path: Path
         began = time.monotonic()
     assert time.monotonic() - began < 10
     stack.close()
+
+
+def test_an_abort_from_an_impossible_source_ends_the_association(
+    tmp_path: Path,
+) -> None:
+    with running_receiver(tmp_path) as receiver:
+        with connected(receiver) as client:
+            client.sendall(b"\x07\x00\x00\x00\x00\x04\x00\x00\x09\x00")
+            client.settimeout(5)
+            assert next_pdu(client)[0] == 0, "closed, though not by the client"
+        assert send(receiver, photograph()) == [SUCCESS]
