@@ -215,8 +215,7 @@ def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
     source: its thread would end with an exception, and leave the connection as it is.
     """
     dimse, dul = association.dimse, association.dul
-    receive, act = dimse.receive_primitive, dul.state_machine.do_action
-    run, serve = association.run_reactor, association._serve_request
+    receive, act, run = dimse.receive_primitive, dul.state_machine.do_action, association.run_reactor
 
     def guarded(primitive: Any) -> None:  # noqa: ANN401
         try:
@@ -243,12 +242,6 @@ def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         except Exception as error:
             drop(type(error).__name__)
 
-    def serving(*arguments: Any) -> None:  # noqa: ANN401 -- an event report is served by a thread of its own
-        try:
-            serve(*arguments)
-        except Exception as error:
-            drop(type(error).__name__)
-
     def drop(reason: str) -> None:
         _log.warning("connection dropped", reason=reason, peer_address=association.requestor.address)
         if dul.socket:
@@ -256,4 +249,4 @@ def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         dul.kill_dul()
 
     dimse.receive_primitive, dul.state_machine.do_action = guarded, acting
-    association.run_reactor, association._serve_request = running, serving
+    association.run_reactor = running
