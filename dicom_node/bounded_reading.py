@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -215,7 +216,7 @@ def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
     source: its thread would end with an exception, and leave the connection as it is.
     """
     dimse, dul = association.dimse, association.dul
-    receive, act, run = dimse.receive_primitive, dul.state_machine.do_action, association.run_reactor
+    receive = dimse.receive_primitive
 
     def guarded(primitive: Any) -> None:  # noqa: ANN401
         try:
@@ -228,25 +229,19 @@ def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
             # PS3.8 section 9.2: unrecognized or invalid PDU.
             dul.event_queue.put("Evt19")
 
-    def acting(event: str) -> None:
-        try:
-            act(event)
-        except InvalidEventError:
-            drop("unexpected")
-        except Exception as error:
-            drop(type(error).__name__)
+    def dropping(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:  # noqa: ANN401
+            try:
+                return function(*arguments)
+            except Exception as error:
+                reason = "unexpected" if isinstance(error, InvalidEventError) else type(error).__name__
+                _log.warning("connection dropped", reason=reason, peer_address=association.requestor.address)
+                if dul.socket:
+                    dul.socket.close()
+                dul.kill_dul()
 
-    def running() -> None:
-        try:
-            run()
-        except Exception as error:
-            drop(type(error).__name__)
+        return called
 
-    def drop(reason: str) -> None:
-        _log.warning("connection dropped", reason=reason, peer_address=association.requestor.address)
-        if dul.socket:
-            dul.socket.close()
-        dul.kill_dul()
-
-    dimse.receive_primitive, dul.state_machine.do_action = guarded, acting
-    association.run_reactor = running
+    dimse.receive_primitive = guarded
+    dul.state_machine.do_action = dropping(dul.state_machine.do_action)
+    association.run_reactor = dropping(association.run_reactor)

@@ -41,7 +41,8 @@ class Measuring:
 def load_measuring(scoring: Scoring) -> Measuring:
     """Load generator, metric and face finder as the node does.
 
-    Raises CalibrationError for an unknown profile; GeneratorError, WeightsMissingError as the node does.
+    Raises CalibrationError for an unknown profile; GeneratorError, ProfileError and WeightsMissingError as
+    the node does.
     """
     from models.allocator import keep_freed_memory
     from models.generator import choose_device, load_generator
@@ -49,7 +50,7 @@ def load_measuring(scoring: Scoring) -> Measuring:
     from pipeline.face import load_face_finder
     from pipeline.measurement import FaceMeasurer
     from pipeline.profile import Profile
-    from pipeline.scoring_provenance import measured_features
+    from pipeline.scoring_provenance import averages_setting, measured_features
 
     keep_freed_memory()
     generator = load_generator(scoring.generator, choose_device(scoring.device))
@@ -66,9 +67,8 @@ def load_measuring(scoring: Scoring) -> Measuring:
         "seed": scoring.seed,
         "features": sorted(measured_features(generator)),
         "software": version("facenorm"),
+        **averages_setting(generator, profile),
     }
-    if generator.averages is not None and profile.average == "nearest":
-        setup["averages"] = generator.averages.sha256
     return Measuring(FaceMeasurer(generator, metric, faces, profile, scoring.seed), generator, setup)
 
 

@@ -10,33 +10,24 @@ from __future__ import annotations
 from torch import Tensor
 
 from models.generator import Generator
+from models.latent_averages import LatentAverages
 from pipeline.profile import Profile, ProfileError
 
 
-def population_averages(generator: Generator, count: int) -> Tensor:
-    """Return w_avg for each of `count` faces, (count, w_dim)."""
-    return generator.w_avg.expand(count, -1)
+def averages_to_choose_from(generator: Generator, profile: Profile) -> LatentAverages | None:
+    """Return the averages of which a face gets the nearest, None where the profile pulls to the population's.
 
-
-def nearest_averages(generator: Generator, w: Tensor) -> Tensor:
-    """Return the average nearest to each latent, (B, w_dim) for w (B, w_dim), by Euclidean distance.
-
-    Raises ProfileError where the generator has no averages to choose from.
+    Raises ProfileError where the generator lacks what the profile's choice takes.
     """
-    if generator.averages is None:
-        raise ProfileError(f"average: {generator.name} has one average only; use 'population'")
-    averages = generator.averages.w
-    return averages[(w[:, None] - averages).norm(dim=2).argmin(1)]
-
-
-def check_average(generator: Generator, profile: Profile) -> None:
-    """Raise ProfileError where the generator lacks what the profile's average takes."""
-    if profile.average != "nearest":
-        return
-    lacking = [
-        name
-        for name, part in (("averages", generator.averages), ("encoder", generator.encoder))
-        if part is None
-    ]
-    if lacking:
+    if profile.average == "population":
+        return None
+    parts = {"averages": generator.averages, "encoder": generator.encoder}
+    lacking = [name for name, part in parts.items() if part is None]
+    if generator.averages is None or lacking:
         raise ProfileError(f"average: {generator.name} has no {' and no '.join(lacking)}; use 'population'")
+    return generator.averages
+
+
+def nearest_averages(averages: LatentAverages, w: Tensor) -> Tensor:
+    """Return the average nearest to each latent, (B, w_dim) for w (B, w_dim), by Euclidean distance."""
+    return averages.w[(w[:, None] - averages.w).norm(dim=2).argmin(1)]

@@ -19,7 +19,7 @@ from models.latent_encoder import ENCODER_SIDE
 from models.lpips import Lpips
 from pipeline.descent import Progress, row_generators
 from pipeline.latents import Latents
-from pipeline.nearest_average import check_average, nearest_averages, population_averages
+from pipeline.nearest_average import averages_to_choose_from, nearest_averages
 from pipeline.newton_normalization import StepEngine, normalize_by_newton
 from pipeline.objective import resized
 from pipeline.plain_loop import objective_for, plain_loop, starts_apart
@@ -92,15 +92,15 @@ def average_and_goal(
 
     Raises ProfileError where the generator lacks what the profile asks for.
     """
-    check_average(generator, profile)
-    average = population_averages(generator, len(x_raw))
-    if (profile.start, profile.average) == ("average", "population"):
+    averages = averages_to_choose_from(generator, profile)
+    average = generator.w_avg.expand(len(x_raw), -1)
+    if averages is None and profile.start == "average":
         return average, average
     # One by one, so that no photograph feels who shares its batch.
     faces = zip(x_raw, masks, strict=True)
     answer = torch.cat([encoded(generator, metric, x[None], mask[None]) for x, mask in faces])
-    if profile.average == "nearest":
-        average = nearest_averages(generator, answer)
+    if averages is not None:
+        average = nearest_averages(averages, answer)
     return average, average if profile.start == "average" else answer
 
 

@@ -23,7 +23,6 @@ from pipeline.features import mean_by_name, mean_features
 from pipeline.locating import AlignedFace
 from pipeline.mask import outline_in_photograph
 from pipeline.measurement import FaceMeasurer
-from pipeline.nearest_average import check_average
 from pipeline.newton_normalization import StepEngine
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
@@ -83,7 +82,6 @@ class PhotographScorer:
                 "this version does not measure; use the version that it was fitted with, or calibrate anew"
             )
         profile = Profile.from_card(generator.card.profiles[profile_name])
-        check_average(generator, profile)
         self.generator, self.metric = generator, metric
         self.device = _in_words(generator.device)
         self.measurer = FaceMeasurer(generator, metric, faces, profile, seed, similarity_metric, engine)

@@ -10,6 +10,7 @@ from models.regressor import Regressor
 from pipeline.face import FaceFinder
 from pipeline.learned_features import LEARNED_FEATURES
 from pipeline.local_features import LOCAL_FEATURES
+from pipeline.nearest_average import averages_to_choose_from
 from pipeline.newton_normalization import StepEngine
 from pipeline.profile import Profile
 from pipeline.quality_thresholds import QualityThresholds
@@ -36,7 +37,10 @@ def scoring_provenance(
     engine: StepEngine | None,
     quality: QualityThresholds,
 ) -> Provenance:
-    """Return the provenance of a `PhotographScorer` that is made of these."""
+    """Return the provenance of a `PhotographScorer` that is made of these.
+
+    Raises ProfileError where the generator lacks what the profile takes.
+    """
     profile = Profile.from_card(generator.card.profiles[profile_name])
     return Provenance(
         generator=generator.name,
@@ -53,7 +57,7 @@ def scoring_provenance(
         settings={
             **profile.as_dict(),
             "regressor_profile": regressor.profile,
-            **_averages_setting(generator, profile),
+            **averages_setting(generator, profile),
             **_covariance_setting(generator, regressor),
             **_anomaly_network_setting(generator, regressor),
             **_repeatability_setting(regressor),
@@ -64,11 +68,13 @@ def scoring_provenance(
     )
 
 
-def _averages_setting(generator: Generator, profile: Profile) -> dict[str, str]:
-    """Name the averages where the score depends on them."""
-    if generator.averages is None or profile.average != "nearest":
-        return {}
-    return {"averages_sha256": generator.averages.sha256}
+def averages_setting(generator: Generator, profile: Profile) -> dict[str, str]:
+    """Name the averages where what is measured depends on them.
+
+    Raises ProfileError where they are missing.
+    """
+    averages = averages_to_choose_from(generator, profile)
+    return {"averages_sha256": averages.sha256} if averages else {}
 
 
 def _covariance_setting(generator: Generator, regressor: Regressor) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum
 
-from sqlalchemy import select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.orm import Session
 
 from storage.tables import Artefact, AuditEvent, Delivery, Encounter, Patient, Photograph
@@ -59,7 +59,7 @@ SERIOUS_FAILURE = 8
 
 
 def add_audit_event(
-    session: Session,
+    database: Session | Connection,
     event: Event,
     *,
     at: datetime,
@@ -76,34 +76,7 @@ def add_audit_event(
     actor: the AE title of a peer, `NODE`, or who ran a command. outcome: one word; indicator: 0, 4, 8 or 12.
     detail: further plain values, such as `SOPInstanceUID` or `NetworkAccessPointID`.
     """
-    row = audit_row(
-        event,
-        at=at,
-        actor=actor,
-        outcome=outcome,
-        indicator=indicator,
-        patient_id=patient_id,
-        issuer=issuer,
-        study_instance_uid=study_instance_uid,
-        detail=detail or {},
-    )
-    session.add(AuditEvent(**row))
-
-
-def audit_row(
-    event: Event,
-    *,
-    at: datetime,
-    actor: str,
-    outcome: str,
-    indicator: int,
-    patient_id: str,
-    issuer: str,
-    study_instance_uid: str,
-    detail: Mapping[str, str | int],
-) -> dict[str, object]:
-    """Return a row of `AuditEvent` by column; see `add_audit_event`."""
-    return {
+    row = {
         "at": at,
         "event": event.word,
         "outcome": outcome,
@@ -115,9 +88,10 @@ def audit_row(
             "EventID": event.event_id,
             "EventActionCode": event.action,
             "EventOutcomeIndicator": indicator,
-            **detail,
+            **(detail or {}),
         },
     }
+    database.execute(insert(AuditEvent), row)
 
 
 def audit_photograph(

@@ -9,10 +9,10 @@ from enum import StrEnum
 from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from storage.audit import MINOR_FAILURE, SUCCESS, Event, audit_row
+from storage.audit import MINOR_FAILURE, SUCCESS, Event, add_audit_event
 from storage.instances import StoredFile
 from storage.shared_commits import SharedCommits
-from storage.tables import Artefact, AuditEvent, Base, Encounter, Patient, Photograph
+from storage.tables import Artefact, Base, Encounter, Patient, Photograph
 
 # What two associations may both find missing, one after the other.
 _UNIQUE_ROWS = (Patient, Encounter, Photograph)
@@ -175,7 +175,8 @@ def _insert(
 
 
 def _audit(connection: Connection, event: Event, received: Received, outcome: str) -> None:
-    row = audit_row(
+    add_audit_event(
+        connection,
         event,
         at=received.received_at,
         actor=received.calling_ae_title,
@@ -189,4 +190,3 @@ def _audit(connection: Connection, event: Event, received: Received, outcome: st
             "NetworkAccessPointID": received.peer_address,
         },
     )
-    connection.execute(insert(AuditEvent), row)

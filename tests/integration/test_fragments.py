@@ -212,9 +212,7 @@ def test_a_node_that_stops_does_not_wait_for_a_sender_that_pauses(tmp_path: Path
     stack.close()
 
 
-def test_an_abort_from_an_impossible_source_ends_the_association(
-    tmp_path: Path,
-) -> None:
+def test_an_abort_from_an_impossible_source_ends_the_association(tmp_path: Path) -> None:
     with running_receiver(tmp_path) as receiver:
         with connected(receiver) as client:
             client.sendall(b"\x07\x00\x00\x00\x00\x04\x00\x00\x09\x00")
