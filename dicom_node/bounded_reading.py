@@ -213,7 +213,8 @@ def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
     """Abort an association whose peer sends a command that is none, or what its state does not provide for.
 
     And drop the connection where pynetdicom fails at what was sent, such as an A-ABORT from an impossible
-    source: its thread would end with an exception, and leave the connection as it is.
+    source, or a presentation context without an abstract syntax: its thread would end with an exception,
+    and leave the connection as it is.
     """
     dimse, dul = association.dimse, association.dul
     receive = dimse.receive_primitive
@@ -244,4 +245,6 @@ def _guard(association: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
 
     dimse.receive_primitive = guarded
     dul.state_machine.do_action = dropping(dul.state_machine.do_action)
-    association.run_reactor = dropping(association.run_reactor)
+    # Not `run_reactor`: the association's thread has been made with it already.
+    association.acse.negotiate_association = dropping(association.acse.negotiate_association)
+    association._run_reactor = dropping(association._run_reactor)

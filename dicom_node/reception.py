@@ -10,6 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 import structlog
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode_file_meta
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
@@ -39,6 +40,7 @@ class Status(IntEnum):
 
     SUCCESS = 0x0000
     PROCESSING_FAILURE = 0x0110
+    UNRECOGNIZED_OPERATION = 0x0211
     OUT_OF_RESOURCES = 0xA700
     DOES_NOT_MATCH_SOP_CLASS = 0xA900
     CANNOT_UNDERSTAND = 0xC000
@@ -105,6 +107,9 @@ class Reception:
     def receive(self, event: Any) -> int:  # noqa: ANN401 -- pynetdicom is untyped
         """Return the status for the C-STORE request `event`; raises nothing, so the association goes on."""
         try:
+            if not isinstance(event.request, C_STORE):
+                _log.warning("another command than c-store refused")
+                return int(Status.UNRECOGNIZED_OPERATION)
             if isinstance(event.request.DataSet, TooLarge):
                 _log.warning("c-store refused: the object is too large")
                 return int(Status.TOO_LARGE)

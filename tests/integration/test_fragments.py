@@ -70,11 +70,11 @@ def pdu(*items: bytes) -> bytes:
     return struct.pack(">BBL", 0x04, 0, len(joined)) + joined
 
 
-def command_set(named_as: Dataset) -> bytes:
-    """Return the whole P-DATA-TF PDU of a C-STORE request's command set (PS3.7 section 9.3.1.1)."""
+def command_set(named_as: Dataset, field: int = 0x0001) -> bytes:
+    """Return the whole P-DATA-TF PDU of a request's command set, a C-STORE's (PS3.7 section 9.3.1.1)."""
     command = Dataset()
     command.AffectedSOPClassUID = named_as.SOPClassUID
-    command.CommandField = 0x0001
+    command.CommandField = field
     command.MessageID = 7
     command.Priority = 2
     command.CommandDataSetType = 0x0001
@@ -219,3 +219,25 @@ def test_an_abort_from_an_impossible_source_ends_the_association(tmp_path: Path)
             client.settimeout(5)
             assert next_pdu(client)[0] == 0, "closed, though not by the client"
         assert send(receiver, photograph()) == [SUCCESS]
+
+
+def test_a_presentation_context_without_an_abstract_syntax_ends_the_association(tmp_path: Path) -> None:
+    abstract, transfer = b"\x30\x00\x00\x19", b"\x40\x00\x00\x19"
+    assert REQUEST.count(abstract) == 1
+    with running_receiver(tmp_path) as receiver:
+        with socket.create_connection((LOOPBACK, receiver.port), timeout=5) as client:
+            client.sendall(REQUEST.replace(abstract, transfer))
+            assert next_pdu(client)[0] == 0, "closed, though not by the client"
+        assert send(receiver, photograph()) == [SUCCESS]
+
+
+def test_another_command_on_a_storage_context_is_told_that_it_is_not_provided_for(tmp_path: Path) -> None:
+    source, encoded = encoded_photograph(100)
+    n_create, unrecognized_operation = 0x0140, 0x0211
+    with running_receiver(tmp_path) as receiver:
+        with connected(receiver) as client:
+            client.sendall(command_set(source, n_create) + pdu(item(encoded, LAST)))
+            assert status(client) == unrecognized_operation
+            client.sendall(command_set(source) + pdu(item(encoded, LAST)))
+            assert status(client) == SUCCESS
+        assert len(receiver.rows(Photograph)) == 1
