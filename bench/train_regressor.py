@@ -28,8 +28,10 @@ from models.generator import Generator, load_generator
 from models.regressor import load_regressor
 from pipeline.calibration_card import RegressorOrigin, calibration_card, regressor_document
 from pipeline.perceptual_severity import FULL_DISTANCE
+from pipeline.profile import Profile
 from pipeline.regression import TRIALS, RatedFeatures, fit_regressor
 from pipeline.regression_models import MODELS
+from pipeline.scoring_provenance import averages_setting
 
 
 def main() -> None:
@@ -82,7 +84,7 @@ def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
         {"anomaly": kinds},
         seed=0,
         date=datetime.now(UTC).date().isoformat(),
-    )
+    ) | {"measured_with": measured_with(generator, options.profile)}
     origin = RegressorOrigin(
         options.name or f"{generator.name}-synthetic-5",
         generator.name,
@@ -98,6 +100,13 @@ def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
     print(f"{fitted.model} of {', '.join(fitted.features)}, {len(rows)} faces:")
     print(f"  in the folds R {chosen.cross_validated_r:.3f}, MAE {chosen.cross_validated_mae:.3f}")
     print(f"  held out     R {chosen.held_out_r:.3f}, MAE {chosen.held_out_mae:.3f}")
+
+
+def measured_with(generator: Generator, name: str) -> dict[str, object]:
+    """Return what the card says about the profile; the rows are taken to be measured under it as it is."""
+    profile = Profile.from_card(generator.card.profiles[name])
+    settings = averages_setting(generator, profile)
+    return {"generator": generator.sha256, "profile": [name, profile.as_dict()], **settings}
 
 
 def described(kinds: list[str]) -> dict[str, object]:

@@ -23,7 +23,7 @@ from dicom_node.settings import Settings
 from dicom_node.shared_queue import SharedQueue
 from dicom_node.workflow import StudyQueue
 from pipeline.computation import DeviceFault, FaultAnswer
-from pipeline.result import Provenance
+from pipeline.result import FITTED_OTHERWISE, Provenance
 from storage.workers import Scores
 
 if TYPE_CHECKING:
@@ -149,6 +149,8 @@ class ScoringSide:
             raise NodeError(str(error)) from None
         except ScoringError as error:
             raise NodeError(f"the scorer cannot be loaded: {error}; the log says more") from None
+        if FITTED_OTHERWISE in self.provenance.settings:
+            _log.warning("the regressor was fitted under other settings of the profile: calibrate anew")
 
     def _steps(self) -> StudySteps:
         # Not above: a node that does not score needs none of what makes objects.

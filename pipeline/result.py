@@ -155,6 +155,9 @@ class Provenance:
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
 
+FITTED_OTHERWISE = "regressor_fitted_otherwise"
+"""Among a provenance's settings: the names of those that the regressor was fitted under otherwise."""
+
 NINETY_PERCENT = 1.645
 """Standard deviations to either side that hold 90 % of a normal distribution."""
 

@@ -14,7 +14,7 @@ from pipeline.nearest_average import averages_to_choose_from
 from pipeline.newton_normalization import StepEngine
 from pipeline.profile import Profile
 from pipeline.quality_thresholds import QualityThresholds
-from pipeline.result import FURTHER_FEATURES, Features, Provenance
+from pipeline.result import FITTED_OTHERWISE, FURTHER_FEATURES, Features, Provenance, SettingValue
 
 
 def measured_features(generator: Generator) -> set[str]:
@@ -56,7 +56,7 @@ def scoring_provenance(
         software_version=version("facenorm"),
         settings={
             **profile.as_dict(),
-            "regressor_profile": regressor.profile,
+            **_regressor_setting(generator, profile, regressor),
             **averages_setting(generator, profile),
             **_covariance_setting(generator, regressor),
             **_anomaly_network_setting(generator, regressor),
@@ -66,6 +66,27 @@ def scoring_provenance(
             **{f"quality.{name}": at for name, at in quality.changed().items()},
         },
     )
+
+
+def _regressor_setting(generator: Generator, profile: Profile, regressor: Regressor) -> dict[str, str]:
+    """Name the profile that the regressor was fitted under, and what of it is otherwise here, if known."""
+    named = {"regressor_profile": regressor.profile}
+    fitted = _settings_fitted_under(regressor)
+    here = profile.as_dict() | averages_setting(generator, profile)
+    otherwise = {key for key, _ in here.items() ^ fitted.items()} if fitted else set()
+    return named | ({FITTED_OTHERWISE: " ".join(sorted(otherwise))} if otherwise else {})
+
+
+def _settings_fitted_under(regressor: Regressor) -> dict[str, SettingValue]:
+    """Return what the regressor's card says of the profile; nothing where it says none."""
+    measured_with = regressor.card.get("measured_with")
+    if not isinstance(measured_with, dict):
+        return {}
+    match measured_with.get("profile"):
+        case [_, dict(settings)]:
+            keys = {"averages_sha256"} & measured_with.keys()
+            return settings | {key: measured_with[key] for key in keys}
+    return {}
 
 
 def averages_setting(generator: Generator, profile: Profile) -> dict[str, str]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline.encounter_score import Change
-from pipeline.result import Provenance
+from pipeline.result import FITTED_OTHERWISE, Provenance
 
 RESEARCH_USE_NOTICE: Final = "For research use only. Not a medical device."
 
 
 def regressor_nature(provenance: Provenance) -> str:
-    """Return in plain words where the regressor's notion of a score comes from."""
-    return nature_in_words(provenance.regressor_is_synthetic)
+    """Return in plain words where the regressor's notion of a score comes from, and what it does not fit."""
+    nature = nature_in_words(provenance.regressor_is_synthetic)
+    otherwise = str(provenance.settings.get(FITTED_OTHERWISE, ""))
+    if not otherwise:
+        return nature
+    named = ", ".join(otherwise.split())
+    return f"{nature} It was fitted under other settings of the normalization ({named}): calibrate anew."
 
 
 def nature_in_words(synthetic: bool) -> str:

@@ -21,8 +21,9 @@ from dicom_node.calibration_run import load_measuring
 from dicom_node.settings_sections import Scoring
 from models.regressor import load_regressor
 from pipeline.kept_measurements import KeptMeasurements, measure_photograph
-from pipeline.result import Scored
+from pipeline.result import FITTED_OTHERWISE, Scored
 from pipeline.scoring import build_scorer
+from reports.notices import regressor_nature
 from tests.faces import generated_face
 from tests.rated_photographs import photographs, without_a_face, write_ratings
 from tests.tiny import TINY_GENERATOR
@@ -151,8 +152,16 @@ def test_the_node_scores_with_it(calibrated: Path, rated: Path) -> None:
     result = result.score
     regressor = load_regressor(calibrated)
     assert result.provenance.regressor_sha256 == regressor.sha256
+    assert FITTED_OTHERWISE not in result.provenance.settings
     features = {**result.features.as_dict(), **result.local_features, **result.further_features}
     assert result.value == pytest.approx(regressor.predict(features), abs=1e-3)
+
+
+def test_a_node_whose_profile_is_another_says_so_with_every_score(calibrated: Path) -> None:
+    provenance = build_scorer(str(TINY_GENERATOR), "reference", "cpu", str(calibrated), 0).provenance
+    assert "steps" in str(provenance.settings[FITTED_OTHERWISE]).split()
+    assert "seed" not in str(provenance.settings[FITTED_OTHERWISE]).split()
+    assert re.search(r"other settings .*\(.*steps.*\): calibrate anew", regressor_nature(provenance))
 
 
 def test_a_regressor_is_not_overwritten_unasked(calibrated: Path, rated: Path) -> None:

@@ -23,7 +23,15 @@ from pipeline.face_regions import REGIONS
 from pipeline.features import FeatureExtractor, to_tensor
 from pipeline.measurement import FaceMeasurer
 from pipeline.profile import Profile
-from pipeline.result import FURTHER_FEATURES, Features, Rejection, RejectionReason, Scored, plain
+from pipeline.result import (
+    FITTED_OTHERWISE,
+    FURTHER_FEATURES,
+    Features,
+    Rejection,
+    RejectionReason,
+    Scored,
+    plain,
+)
 from pipeline.scoring import PhotographScorer, build_scorer
 from pipeline.stopwatch import Stopwatch
 from tests.faces import generated_face
@@ -240,6 +248,26 @@ def test_progress_is_told(photograph: NDArray[np.uint8]) -> None:
     told: list[tuple[int, int]] = []
     scorer().score(photograph, lambda done, of: told.append((done, of)))
     assert told[-1] == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("changed", "otherwise"),
+    [({}, None), ({"steps": 999}, "steps"), ({"average": "nearest"}, "average")],
+)
+def test_what_the_regressor_was_fitted_under_otherwise_is_named(
+    changed: dict[str, object], otherwise: str | None
+) -> None:
+    settings = Profile.from_card(tiny_generator().card.profiles["fast"]).as_dict()
+    fitted = replace(regressor(), card={"measured_with": {"profile": ["fast", settings | changed]}})
+    one = PhotographScorer(tiny_generator(), random_metric(), face_finder(), fitted, "fast")
+    assert one.provenance.settings.get(FITTED_OTHERWISE) == otherwise
+
+
+@pytest.mark.parametrize("measured_with", [None, 1, {}, {"profile": "fast"}, {"profile": ["fast", 1]}])
+def test_a_card_that_tells_nothing_of_its_settings_is_taken(measured_with: object) -> None:
+    fitted = replace(regressor(), card={"measured_with": measured_with})
+    one = PhotographScorer(tiny_generator(), random_metric(), face_finder(), fitted, "fast")
+    assert FITTED_OTHERWISE not in one.provenance.settings
 
 
 def test_provenance_tells_every_setup_apart(tmp_path: Path) -> None:
