@@ -32,7 +32,7 @@ class Hospital:
     days: float = 250.0
     megabytes: float = 54.0
     kilobytes: float = 4.3
-    received: float = 20.0
+    received: float = 15.0
 
     @property
     def busiest_hour(self) -> float:

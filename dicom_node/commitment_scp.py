@@ -170,8 +170,10 @@ class CommitmentScp:
             return CLASS_INSTANCE_CONFLICT
         try:
             intact = hashlib.sha256(self.store.read(held.path)).hexdigest() == held.sha256
-        except OSError:
+        except FileNotFoundError:
             return NO_SUCH_OBJECT_INSTANCE
+        except OSError:  # damaged, or its place is away: nobody can say now that it is kept
+            return PROCESSING_FAILURE
         return None if intact else PROCESSING_FAILURE
 
     def _settle(self, request: Commitment, error: str | None, *, last: bool) -> None:

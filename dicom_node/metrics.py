@@ -95,16 +95,21 @@ class NodeCollector(Collector):
         sessions: sessionmaker[Session],
         workflows: Callable[[], Mapping[str, int]],
         chore_failures: Callable[[], Mapping[tuple[str, str], int]],
+        with_workers: bool,
         free_bytes: Callable[[], int] = lambda: 0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Take what the numbers are read from: workflows by state, failures by chore and error class."""
+        """Take what the numbers are read from: workflows by state, failures by chore and error class.
+
+        with_workers: whether workers share the database; a node that scores by itself has none, ever.
+        """
         self._photographs = Tally(Photograph.id, clock=clock)
         self._scorings = Tally(Scoring.id, Scoring.status, clock=clock)
         self._deliveries = Tally(Delivery.id, clock=clock)
         self._free_bytes = free_bytes
         self._sessions = sessions
         self._workflows = workflows
+        self._with_workers = with_workers
         self._chore_failures = chore_failures
 
     def describe(self) -> Iterable[Metric]:
@@ -120,7 +125,8 @@ class NodeCollector(Collector):
             added = self._deliveries.count(session)[""]
             deliveries = count_undelivered(session)
             deliveries[DELIVERED] = max(0, added - sum(deliveries.values()))
-            failing, workers = count_failing(session), count_workers(session)
+            failing = count_failing(session)
+            workers = count_workers(session) if self._with_workers else {}
         received = CounterMetricFamily("facenorm_photographs_received", "Photographs stored")
         received.add_metric([], photographs)
         yield received
@@ -128,7 +134,8 @@ class NodeCollector(Collector):
         for status, number in scorings.items():
             scored.add_metric([status], number)
         yield scored
-        yield _gauge("facenorm_workers", "Workers that share the database, by state", "state", workers)
+        if workers:
+            yield _gauge("facenorm_workers", "Workers that share the database, by state", "state", workers)
         yield _gauge("facenorm_deliveries", "Deliveries by state", "state", deliveries)
         errors = GaugeMetricFamily(
             "facenorm_delivery_errors",

@@ -141,6 +141,7 @@ class Node:
                 sessions=core.sessions,
                 workflows=depth,
                 chore_failures=lambda: chores.failures,
+                with_workers=shared is not None,
                 free_bytes=core.store.free_bytes,
             )
         )
@@ -166,8 +167,7 @@ class Node:
     def _load_certificates(self) -> None:
         settings = self._settings
         self._listening_tls = listening_context(settings.tls) if settings.node.tls else None
-        calls = settings.node.tls or settings.priors.tls or any(d.tls for d in settings.destinations)
-        self._calling_tls = calling_context(settings.tls) if calls else None
+        self._calling_tls = calling_context(settings.tls) if settings.uses_tls else None
 
     def _start_status(self) -> StatusServer:
         where = self._settings.status

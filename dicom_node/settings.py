@@ -74,13 +74,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _certificates_where_there_is_tls(self) -> Self:
-        if self.node.tls or any(destination.tls for destination in self.destinations):
+        if self.uses_tls:
             missing = [
                 name for name in ("certificate", "private_key", "trusted") if not getattr(self.tls, name)
             ]
             if missing:
                 raise ValueError(f"tls: {', '.join(missing)}: needed where some tls is true")
         return self
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether any association is secured, one to the node or to a peer: then certificates are needed."""
+        return self.node.tls or self.priors.tls or any(one.tls for one in self.destinations)
 
     @property
     def database_url(self) -> str:

@@ -49,7 +49,7 @@ def _certificates(settings: Settings) -> list[str]:
     try:
         if settings.node.tls:
             listening_context(settings.tls)
-        if settings.node.tls or any(destination.tls for destination in settings.destinations):
+        if settings.uses_tls:
             calling_context(settings.tls)
     except TlsError as error:
         return [str(error)]

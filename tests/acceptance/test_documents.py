@@ -192,6 +192,7 @@ def test_the_table_of_metrics_is_complete(tmp_path: Path) -> None:
             sessions=sessions(engine),
             workflows=lambda: {"ENQUEUED": 0},
             chore_failures=lambda: {("trigger", "OSError"): 1},
+            with_workers=True,
         )
     )
     found = {f"{m.name}_total" if m.type == "counter" else m.name for m in registry.collect()}

@@ -105,9 +105,13 @@ def test_config_check_looks_at_what_the_keys_name(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
     assert result.exit_code == 1
     assert "tls.certificate /nowhere" in result.output
-    config.write_text("[node]\ntls = true\n")
-    missing = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
-    assert (missing.exit_code, "certificate, private_key, trusted" in missing.output) == (2, True)
+    for secured in ("[node]", "[priors]", '[[destinations]]\nae_title = "PACS"\nhost = "pacs"\nport = 104'):
+        config.write_text(f"{secured}\ntls = true\n")
+        missing = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+        assert (missing.exit_code, "certificate, private_key, trusted" in missing.output) == (2, True)
+    config.write_text(f"[priors]\ntls = true\n{tls}")
+    unusable = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+    assert (unusable.exit_code, "tls.certificate /nowhere" in unusable.output) == (1, True)
     config.write_text(f'[data]\nfolder = "{tmp_path}"\n[[senders]]\nae_title = "ANY"\n')
     good = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
     assert good.exit_code == 0

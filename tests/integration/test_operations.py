@@ -75,5 +75,6 @@ def test_the_page_and_a_reload_under_an_open_association(node: NodeUnderTest, or
     assert PATIENT_ID not in plain
     assert PATIENT_ID in named
     assert "facenorm_disk_free_bytes" in metrics
+    assert "facenorm_workers" not in metrics, "a node that scores by itself has none"
     free = next(line for line in metrics.splitlines() if line.startswith("facenorm_disk_free_bytes "))
     assert float(free.split()[1]) > 1e6

@@ -341,19 +341,30 @@ def test_a_sender_without_a_port_gets_its_report_where_it_asked(tmp_path: Path) 
     assert [item.FailureReason for item in report.FailedSOPSequence] == [0x0112]
 
 
-def test_a_photograph_that_was_damaged_on_the_disk_is_not_committed(tmp_path: Path) -> None:
+def _damage(kept: Path) -> None:
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+
+
+def _hide(kept: Path) -> None:
+    kept.unlink()
+    kept.mkdir()  # there, and cannot be read
+
+
+@pytest.mark.parametrize(("harm", "expected"), [(_damage, 0x0110), (_hide, 0x0110), (Path.unlink, 0x0112)])
+def test_a_photograph_whose_file_is_not_as_it_was_is_not_committed(
+    tmp_path: Path, harm: Callable[[Path], None], expected: int
+) -> None:
     (tmp_path / "data").mkdir()
     with _committing_receiver(tmp_path / "data") as (receiver, sessions):
         source = photograph()
         assert send(receiver, source) == [0x0000]
         (kept,) = (tmp_path / "data" / "photograph").rglob("*.dcm")
-        kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+        harm(kept)
         scp = receiver._commitment_scp
         assert scp is not None
-        reason = {}
         with sessions() as session:
             reason = scp._why_not_held(session, source.SOPClassUID, source.SOPInstanceUID)
-    assert reason == 0x0110
+    assert reason == expected
 
 
 def test_a_destination_may_report_and_store_nothing(tmp_path: Path) -> None:

@@ -89,8 +89,9 @@ def test_what_was_erased_is_taken_off_within_the_hour(engine: Engine) -> None:
 
 def test_the_metrics_count_what_is_there(engine: Engine) -> None:
     made = sessions(engine)
-    collector = NodeCollector(sessions=made, workflows=dict, chore_failures=dict)
+    collector = NodeCollector(sessions=made, workflows=dict, chore_failures=dict, with_workers=False)
     for number in (1, 2):
         _add(made, number)
         found = {m.name: m.samples[0].value for m in collector.collect() if m.samples}
         assert found["facenorm_photographs_received"] == number
+        assert "facenorm_workers" not in found, "none would be taken for none alive"
