@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from bench.measure_cases import generated
 from bench.validation_cases import GENERATED, Case
 from bench.validation_pictures import case_picture
-from bench.validation_rows import write_row
+from bench.validation_rows import claim_folder, row_paths, setup_of, write_row
 from models.allocator import keep_freed_memory
 from models.anomaly_ensemble import AnomalyEnsemble, load_anomaly_network
 from models.catalog import GENERATOR
@@ -49,14 +49,14 @@ def main() -> None:
     keep_freed_memory()
     device = torch.device("cpu")
     generator, metric = load_generator(GENERATOR, device), load_metric(device)
-    network = load_anomaly_network(options.network, device).network
-    options.output.mkdir(parents=True, exist_ok=True)
+    loaded = load_anomaly_network(options.network, device)
+    claim_folder(options.output, setup_of(options.rows) | {"anomaly_network_sha256": loaded.sha256})
     number, of = options.share
-    paths = sorted(options.rows.glob("*.json"), key=_urgency)[number::of]
+    paths = sorted(row_paths(options.rows), key=_urgency)[number::of]
     for path in track([p for p in paths if not (options.output / p.name).exists()], "judging"):
         row = json.loads(path.read_text("utf-8"))
         if "features" in row:
-            judge(row, path, generator, metric, network, options)
+            judge(row, path, generator, metric, loaded.network, options)
             shutil.copy(path.with_suffix(".safetensors"), options.output)
         write_row(options.output / path.name, row)
 

@@ -1,7 +1,8 @@
 """Measures the cases of the validation (`bench.validation_cases`), as the node would, and keeps every row.
 
-Resumable: a row that is there is not measured again. Processes draw and align; the generator's device
-normalizes several faces together on a GPU, one after the other on a CPU (some 12 s each on two cores).
+Resumable: a row that is there is not measured again; a folder takes rows of one setup only. Processes draw
+and align; the generator's device normalizes several faces together on a GPU, one after the other on a CPU
+(some 12 s each on two cores).
 
     python -m bench.measure_cases --photos DIR --splits held_out --generated 300
 """
@@ -14,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,18 +35,15 @@ from bench.validation_cases import (
     cases_of_people,
 )
 from bench.validation_pictures import CasePicture, case_picture
-from bench.validation_rows import write_row
+from bench.validation_rows import claim_folder, write_row
 from models.allocator import keep_freed_memory
 from models.catalog import GENERATOR
 from models.generator import Generator, choose_device, load_generator
-from models.lpips import load_metric
 from pipeline.compared_candidates import Measurement
-from pipeline.face import load_face_finder
 from pipeline.generated_face import generated_face
 from pipeline.kept_measurements import averaged_features
 from pipeline.measurement import FaceMeasurer
-from pipeline.newton_normalization import StepEngine
-from pipeline.profile import Profile
+from pipeline.measuring import Measuring, measuring_on
 from pipeline.region_shares import RegionBaseline, shares_of_face
 from pipeline.stopwatch import Stopwatch
 
@@ -79,22 +78,29 @@ def main() -> None:
             for case in of_people
             if case.view == view and not (options.undeformed and case.kind)
         ]
-    options.rows.mkdir(parents=True, exist_ok=True)
+    measuring = measuring_with(options.profile, options.candidates)
+    claim_folder(options.rows, rows_setup(measuring, options.seed))
     missing = [case for case in cases if not (options.rows / f"{case.name}.json").exists()]
-    measure(missing, options)
+    measure(missing, measuring, options)
 
 
-def measure(cases: list[Case], options: argparse.Namespace) -> None:
+def measuring_with(profile: str, candidates: int | None = None) -> Measuring:
+    """Compose what measures, as the node does. candidates: K, instead of the profile's own."""
+    generator = load_generator(GENERATOR, choose_device("auto"))
+    settings = {**generator.card.profiles[profile], **({"candidates": candidates} if candidates else {})}
+    card = replace(generator.card, profiles={**generator.card.profiles, profile: settings})
+    return measuring_on(replace(generator, card=card), profile)
+
+
+def rows_setup(measuring: Measuring, seed: int) -> dict[str, object]:
+    """Return all that a row depends on besides its case. seed: of the generated faces."""
+    return {**measuring.setup(), "generated": {"seed": seed, "truncation": _TRUNCATION}}
+
+
+def measure(cases: list[Case], measuring: Measuring, options: argparse.Namespace) -> None:
     """Measure the cases and write a row for each, its latents beside it."""
-    device = choose_device("auto")
-    generator, metric = load_generator(GENERATOR, device), load_metric(device)
-    batch = options.batch or (16 if device.type == "cuda" else 1)
-    settings = dict(generator.card.profiles[options.profile])
-    settings |= {"candidates": options.candidates} if options.candidates else {}
-    engine = StepEngine.on_device(generator, metric)
-    measurer = FaceMeasurer(
-        generator, metric, load_face_finder(), Profile.from_card(settings), 0, engine=engine
-    )
+    generator, measurer = measuring.generator, measuring.measurer
+    batch = options.batch or (16 if generator.device.type == "cuda" else 1)
     began, waiting = time.perf_counter(), []
     with Bar() as bar:
         task = bar.add_task("measuring", total=len(cases))

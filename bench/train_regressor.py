@@ -20,18 +20,16 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from bench.validation_cases import GENERATED, NEUTRAL, RETAKES
-from bench.validation_rows import Row, read_rows
+from bench.validation_cases import GENERATED, NEUTRAL, RETAKES, SMILING
+from bench.validation_rows import Row, read_rows, setup_of
 from bench.validation_tables import matrix, rated
 from models.catalog import GENERATOR
 from models.generator import Generator, load_generator
 from models.regressor import load_regressor
 from pipeline.calibration_card import RegressorOrigin, calibration_card, regressor_document
 from pipeline.perceptual_severity import FULL_DISTANCE
-from pipeline.profile import Profile
 from pipeline.regression import TRIALS, RatedFeatures, fit_regressor
 from pipeline.regression_models import MODELS
-from pipeline.scoring_provenance import averages_setting
 
 
 def main() -> None:
@@ -39,7 +37,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--generator", default=GENERATOR)
-    arguments.add_argument("--profile", default="fast")
     arguments.add_argument("--rows", type=Path, default=Path("out/validation"))
     arguments.add_argument("--name", default="", help="of the regressor")
     arguments.add_argument("--trials", type=int, default=TRIALS, help="settings tried for each model")
@@ -68,7 +65,9 @@ def rated_features(rows: list[Row], names: tuple[str, ...]) -> RatedFeatures:
 
 def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
     """Fit all rows and write the regressor with its card."""
-    everything = read_rows(options.rows)
+    everything, setup = read_rows(options.rows), setup_of(options.rows)
+    if setup["generator"] != generator.sha256:
+        raise SystemExit(f"{options.rows} was measured with other weights than those of {generator.name}")
     rows = [row for row in everything if row.split == GENERATED]
     data = rated_features(rows, tuple(options.features))
     kinds = [row.kind or "undeformed" for row in rows]
@@ -84,12 +83,12 @@ def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
         {"anomaly": kinds},
         seed=0,
         date=datetime.now(UTC).date().isoformat(),
-    ) | {"measured_with": measured_with(generator, options.profile)}
+    ) | {"measured_with": setup}
     origin = RegressorOrigin(
         options.name or f"{generator.name}-synthetic-5",
         generator.name,
         generator.sha256,
-        options.profile,
+        str(setup["profile"][0]),  # type: ignore[index]
         True,
     )
     options.output.write_text(
@@ -100,13 +99,6 @@ def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
     print(f"{fitted.model} of {', '.join(fitted.features)}, {len(rows)} faces:")
     print(f"  in the folds R {chosen.cross_validated_r:.3f}, MAE {chosen.cross_validated_mae:.3f}")
     print(f"  held out     R {chosen.held_out_r:.3f}, MAE {chosen.held_out_mae:.3f}")
-
-
-def measured_with(generator: Generator, name: str) -> dict[str, object]:
-    """Return what the card says about the profile; the rows are taken to be measured under it as it is."""
-    profile = Profile.from_card(generator.card.profiles[name])
-    settings = averages_setting(generator, profile)
-    return {"generator": generator.sha256, "profile": [name, profile.as_dict()], **settings}
 
 
 def described(kinds: list[str]) -> dict[str, object]:
@@ -121,20 +113,41 @@ def described(kinds: list[str]) -> dict[str, object]:
 
 
 def add_repeatability(path: Path, rows: list[Row]) -> None:
-    """Add to the card how far the scores of one photograph, taken again otherwise, lie apart (one sd)."""
+    """Add to the card how far the scores of one face lie apart when it is photographed anew (one sd)."""
     regressor = load_regressor(path)
-    apart = []
-    for person in sorted({row.person for row in rows if row.split != GENERATED}):
-        views = {row.view: row for row in rows if row.person == person and not row.kind}
-        scores = [regressor.predict(views[v].features) for v in (NEUTRAL, *RETAKES) if v in views]
-        if len(scores) > 2:
-            apart.append(float(np.var(scores, ddof=1)))
-    if not apart:
+    parts = repeatability(
+        [
+            (row.person, row.view, regressor.predict(row.features))
+            for row in rows
+            if row.split != GENERATED and not row.kind
+        ]
+    )
+    if not parts:
         return
     document = json.loads(path.read_text("utf-8"))
-    document["card"]["repeatability_sd"] = round(float(np.sqrt(np.mean(apart))), 3)
-    document["card"]["repeatability_people"] = len(apart)
-    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    total = float(np.sqrt(sum(part["sd"] ** 2 for part in parts.values())))
+    document["card"] |= {"repeatability_sd": round(total, 3), "repeatability_of": parts}
+    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", "utf-8")
+
+
+def repeatability(scores: list[tuple[str, str, float]]) -> dict[str, dict[str, float]]:
+    """Return the standard deviations of a face's score, in points, and of how many people each is known.
+
+    "camera": the same exposure through other cameras and light. "another photograph": with another
+    expression; of the two a patient's next photograph has both. scores: person, view, score, of undeformed
+    people; a part that nobody was measured for is left out.
+    """
+    of: dict[str, dict[str, float]] = {}
+    for person, view, score in scores:
+        of.setdefault(person, {})[view] = score
+    kinds = {"camera": ((NEUTRAL, *RETAKES), 3), "another photograph": ((NEUTRAL, SMILING), 2)}
+    parts = {}
+    for name, (views, fewest) in kinds.items():
+        found = [[of[person][view] for view in views if view in of[person]] for person in sorted(of)]
+        variances = [float(np.var(one, ddof=1)) for one in found if len(one) >= fewest]
+        if variances:
+            parts[name] = {"sd": round(float(np.sqrt(np.mean(variances))), 3), "people": len(variances)}
+    return parts
 
 
 if __name__ == "__main__":

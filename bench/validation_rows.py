@@ -1,4 +1,4 @@
-"""The rows that `bench.measure_cases` leaves, read back."""
+"""The rows that `bench.measure_cases` leaves, read back, and what all rows of a folder were measured with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+_SETUP = "measured_with.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,38 @@ def write_row(path: Path, row: Mapping[str, object]) -> None:
     part.rename(path)
 
 
+def claim_folder(folder: Path, setup: Mapping[str, object]) -> None:
+    """Make the folder for rows of this setup, written down there. Raises SystemExit for one of another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not row_paths(folder) and not (folder / _SETUP).exists():
+        write_row(folder / _SETUP, setup)
+        return
+    kept = setup_of(folder)
+    differing = sorted(key for key in kept.keys() | setup.keys() if kept.get(key) != setup.get(key))
+    if differing:
+        raise SystemExit(
+            f"{folder} holds rows measured with another {', '.join(differing)}; name another folder"
+        )
+
+
+def setup_of(folder: Path) -> dict[str, object]:
+    """Return what the rows were measured with. Raises SystemExit where nobody knows."""
+    try:
+        kept: dict[str, object] = json.loads((folder / _SETUP).read_text("utf-8"))
+    except FileNotFoundError:
+        raise SystemExit(f"{folder}: without {_SETUP} nobody knows how its rows were measured") from None
+    return kept
+
+
+def row_paths(folder: Path) -> list[Path]:
+    """Return the files of all rows, in the order of their names."""
+    return sorted(path for path in folder.glob("*.json") if path.name != _SETUP)
+
+
 def read_rows(folder: Path) -> list[Row]:
     """Return all rows with features, in the order of their names; faces that were not found have none."""
     rows = []
-    for path in sorted(folder.glob("*.json")):
+    for path in row_paths(folder):
         values = json.loads(path.read_text("utf-8"))
         if "features" in values:
             values["candidates"] = tuple(values["candidates"])

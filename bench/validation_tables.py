@@ -13,10 +13,12 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.validation_cases import GENERATED, HELD_OUT, NEUTRAL, RETAKES, SMILING, TUNING
 from bench.validation_rows import Row
-from models.regressor import Regressor
+from models.regressor import HIGHEST, LOWEST, Regressor
+from models.regressor_member import mean_answer
 from pipeline.learned_features import LEARNED_FEATURES
 from pipeline.local_features import LOCAL_FEATURES
 from pipeline.perceptual_severity import LEVELS, rating_of
+from pipeline.regression_models import MODELS
 from pipeline.result import NINETY_PERCENT, Features
 
 Table = list[list[str]]
@@ -58,12 +60,12 @@ def feature_table(rows: Sequence[Row]) -> Table:
     for title, names in FEATURE_SETS.items():
         x, y, answers = matrix(generated, names), rated(generated), np.zeros(len(generated))
         for train, test in KFold(5, shuffle=True, random_state=0).split(x):
-            answers[test] = _ridge().fit(x[train], y[train]).predict(x[test])
+            answers[test] = _on_scale(_ridge().fit(x[train], y[train]).predict(x[test]))
         cells = [with_interval([answers, y], [row.person for row in generated])]
         model = _ridge().fit(x, y)
         for split in (TUNING, HELD_OUT):
             of = _drawn_on(rows, split)
-            found = [model.predict(matrix(of, names)), rated(of)] if of else []
+            found = [_on_scale(model.predict(matrix(of, names))), rated(of)] if of else []
             # So few people are no sample to draw from again.
             cells.append(f"{pearson(*found):.2f}" if found else "-")
         table.append([title, *cells])
@@ -91,26 +93,44 @@ def kind_table(rows: Sequence[Row], regressor: Regressor) -> Table:
 
 
 def left_out_table(rows: Sequence[Row], regressor: Regressor) -> Table:
-    """Fit the regressor's features without one kind after the other, and judge each by the kind left out."""
+    """Fit the regressor anew without one kind after the other, and judge each by the kind left out."""
     generated = [row for row in rows if row.split == GENERATED]
     people = [row for row in rows if row.split != GENERATED and row.view == NEUTRAL]
     measured = {row.person for row in people if row.kind}
     table = [["kind left out", "generated faces", "MAE", "people: R with undeformed ones", "MAE"]]
     for kind in sorted({row.kind for row in generated if row.kind}):
         seen = [row for row in generated if row.kind != kind]
-        model = _ridge().fit(matrix(seen, regressor.features), rated(seen))
+        predict = _fitted_like(regressor, seen)
         unseen = [row for row in generated if row.kind == kind]
-        cells = [kind.replace("_", " "), str(len(unseen)), _mae(model, unseen, regressor)]
+        cells = [kind.replace("_", " "), str(len(unseen)), _mae(predict, unseen)]
         of = [row for row in people if row.kind == kind]
         with_plain = [*of, *(row for row in people if not row.kind and row.person in measured)]
-        answers = model.predict(matrix(with_plain, regressor.features)) if of else np.zeros(1)
-        r = f"{pearson(answers, rated(with_plain)):.2f}" if of else "-"
-        table.append([*cells, r, _mae(model, of, regressor) if of else "-"])
+        r = f"{pearson(predict(with_plain), rated(with_plain)):.2f}" if of else "-"
+        table.append([*cells, r, _mae(predict, of) if of else "-"])
     return table
 
 
-def _mae(model: Pipeline, rows: Sequence[Row], regressor: Regressor) -> str:
-    return f"{np.abs(model.predict(matrix(rows, regressor.features)) - rated(rows)).mean():.2f}"
+def _fitted_like(regressor: Regressor, rows: Sequence[Row]) -> Callable[[Sequence[Row]], Array]:
+    """Fit the regressor's model, with its own hyperparameters, to these rows; return what it predicts."""
+    name = str(regressor.card["model"])
+    settings = regressor.card["compared"][name]["hyperparameters"]  # type: ignore[index]
+    x = matrix(rows, regressor.features)
+    mean, scale = x.mean(0), np.where(x.std(0) > 0, x.std(0), 1.0)
+    members = MODELS[name].fit((x - mean) / scale, rated(rows), settings, 0)
+
+    def predict(of: Sequence[Row]) -> Array:
+        return _on_scale(mean_answer(members, (matrix(of, regressor.features) - mean) / scale))
+
+    return predict
+
+
+def _on_scale(scores: Array) -> Array:
+    """Return scores as a node gives them, within 1 and 7."""
+    return np.clip(scores, LOWEST, HIGHEST)
+
+
+def _mae(predict: Callable[[Sequence[Row]], Array], rows: Sequence[Row]) -> str:
+    return f"{np.abs(predict(rows) - rated(rows)).mean():.2f}"
 
 
 def retake_table(rows: Sequence[Row], regressor: Regressor) -> Table:
@@ -207,17 +227,18 @@ def _group(name: str, scores: Sequence[float]) -> list[str]:
 
 
 def gap_between(groups: Sequence[Sequence[float]]) -> str:
-    """Return the widest gap between the means of groups of scores, with its interval."""
+    """Return the widest gap between the means of groups of scores, with its interval.
 
-    def widest(of: Sequence[Array]) -> float:
-        means = [float(np.mean(scores)) for scores in of]
-        return max(means) - min(means)
-
+    Of the two groups that it lies between: an interval of the widest of every draw could not hold 0.
+    """
+    arrays = sorted((np.array(scores) for scores in groups), key=lambda scores: float(scores.mean()))
+    low, high = arrays[0], arrays[-1]
     random = np.random.default_rng(0)
-    arrays = [np.array(scores) for scores in groups]
-    drawn = [widest([random.choice(a, len(a)) for a in arrays]) for _ in range(_RESAMPLES)]
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return f"{widest(arrays):.2f} ({low:.2f} to {high:.2f})"
+    drawn = [
+        random.choice(high, len(high)).mean() - random.choice(low, len(low)).mean() for _ in range(_RESAMPLES)
+    ]
+    least, most = np.percentile(drawn, (2.5, 97.5))
+    return f"{high.mean() - low.mean():.2f} ({least:.2f} to {most:.2f})"
 
 
 def _drawn_on(rows: Sequence[Row], split: str) -> list[Row]:

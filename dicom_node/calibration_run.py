@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,64 +16,27 @@ from pipeline.calibration_card import RegressorOrigin, calibration_card, regress
 from pipeline.calibration_card_text import card_text
 from pipeline.calibration_plot import draw_calibration
 from pipeline.kept_measurements import KeptMeasurements, MeasuredPhotograph, measure_photograph
+from pipeline.measuring import Measuring
+from pipeline.measuring import load_measuring as compose
 from pipeline.ratings import GROUPS, RatedPhotograph, RatingTable
 from pipeline.regression import FittedRegressor, RatedFeatures, fit_regressor
 from pipeline.regression_errors import age_band
 
 if TYPE_CHECKING:
     from dicom_node.settings_sections import Scoring
-    from models.generator import Generator
-    from pipeline.measurement import FaceMeasurer
+    from pipeline.quality_thresholds import QualityThresholds
 
 Steps = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Measuring:
-    """What measures photographs, and everything that its figures depend on."""
-
-    measurer: FaceMeasurer
-    generator: Generator
-    setup: Mapping[str, object]
-
-
-def load_measuring(scoring: Scoring) -> Measuring:
-    """Load generator, metric and face finder as the node does.
-
-    Raises CalibrationError for an unknown profile; GeneratorError, ProfileError and WeightsMissingError as
-    the node does.
-    """
-    from models.allocator import keep_freed_memory
-    from models.generator import choose_device, load_generator
-    from models.lpips import load_metric
-    from pipeline.face import load_face_finder
-    from pipeline.measurement import FaceMeasurer
-    from pipeline.profile import Profile
-    from pipeline.scoring_provenance import averages_setting, measured_features
-
-    keep_freed_memory()
-    generator = load_generator(scoring.generator, choose_device(scoring.device))
-    if scoring.profile not in generator.card.profiles:
-        names = ", ".join(sorted(generator.card.profiles))
-        raise CalibrationError(f"scoring.profile: {scoring.profile!r} is none of {names} ({generator.name})")
-    metric, faces = load_metric(generator.device), load_face_finder()
-    profile = Profile.from_card(generator.card.profiles[scoring.profile])
-    setup = {
-        "generator": generator.sha256,
-        "metric": [metric.trunk, metric.sha256],
-        "landmarks": faces.sha256,
-        "profile": [scoring.profile, profile.as_dict()],
-        "seed": scoring.seed,
-        "features": sorted(measured_features(generator)),
-        "software": version("facenorm"),
-        **averages_setting(generator, profile),
-    }
-    return Measuring(FaceMeasurer(generator, metric, faces, profile, scoring.seed), generator, setup)
+def load_measuring(scoring: Scoring, quality: QualityThresholds) -> Measuring:
+    """Load what measures photographs as the node does; raises what `pipeline.measuring` does."""
+    return compose(scoring.generator, scoring.profile, scoring.device, scoring.seed, quality=quality)
 
 
 def measure_all(
     photographs: Sequence[RatedPhotograph],
-    measurer: FaceMeasurer,
+    measuring: Measuring,
     kept: KeptMeasurements,
     begin: Callable[[], Steps],
 ) -> list[MeasuredPhotograph]:
@@ -88,15 +50,15 @@ def measure_all(
         steps = begin()
         row = kept.find(photograph.sha256)
         if row is None:
-            row = _measured(measurer, photograph, steps)
+            row = _measured(measuring, photograph, steps)
             kept.keep(photograph.sha256, row)
         rows.append(row)
     return rows
 
 
-def _measured(measurer: FaceMeasurer, photograph: RatedPhotograph, steps: Steps) -> MeasuredPhotograph:
+def _measured(measuring: Measuring, photograph: RatedPhotograph, steps: Steps) -> MeasuredPhotograph:
     try:
-        return measure_photograph(measurer, photograph.path, steps)
+        return measure_photograph(measuring, photograph.path, steps)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise CalibrationError(f"line {photograph.line}: the photograph cannot be read ({reason})") from error

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dicom_node.calibration_files import CalibrationError
-from dicom_node.calibration_run import Measuring, Steps
+from dicom_node.calibration_run import Steps
 from dicom_node.rating_set_files import SetFolders, SetPhotograph
 from dicom_node.rating_sheet import write_sheets
 from pipeline.generated_face import generated_face
+from pipeline.measuring import Measuring
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
 from pipeline.ratings import GROUPS, PERSON
@@ -96,7 +97,9 @@ def _pair(folder: Path, photograph: SetPhotograph, measuring: Measuring, steps: 
         paths = folder / f"{key}-{RAW}.png", folder / f"{key}-{NORMALIZED}.png"
         if not all(path.exists() for path in paths):
             watch = Stopwatch()
-            face = measuring.measurer.locate(read_photograph(photograph.path), watch)
+            rgb = read_photograph(photograph.path)
+            face = measuring.measurer.locate(rgb, watch)
+            measuring.gate.check(face, *rgb.shape[:2])
             images = face_images(face, measuring.measurer.measure(face, watch, steps).normalized)
             for path, picture in zip(paths, (images.aligned, images.normalized), strict=True):
                 _write_picture(path, picture)
@@ -124,7 +127,7 @@ def _random_face(folder: Path, number: int, measuring: Measuring) -> Path:
 
 
 def _key(source: str, measuring: Measuring) -> str:
-    setup = json.dumps(measuring.setup, sort_keys=True)
+    setup = json.dumps(measuring.setup(), sort_keys=True)
     return hashlib.sha256(f"{source} {setup}".encode()).hexdigest()
 
 

@@ -8,8 +8,10 @@ installed `lpips` package's data files, which is never imported (it would pull t
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -58,12 +60,17 @@ class Lpips(nn.Module):
     scale: Tensor
 
     def __init__(
-        self, trunk: str, trunk_weights: Mapping[str, Tensor], heads: Sequence[Tensor], sha256: str = ""
+        self,
+        trunk: str,
+        trunk_weights: Mapping[str, Tensor],
+        heads: Sequence[Tensor],
+        sha256: str = "",
+        heads_sha256: str = "",
     ) -> None:
-        """Take the trunk's name, tensors and digest, and the linear heads, one a tap."""
+        """Take the trunk's name, tensors and digest, and the linear heads, one a tap, with theirs."""
         super().__init__()
         self.trunk = trunk
-        self.sha256 = sha256
+        self.sha256, self.heads_sha256 = sha256, heads_sha256
         self._groups = _TRUNKS[trunk][0]
         for name, value in trunk_weights.items():
             self.register_buffer(name.replace(".", "_"), value)
@@ -75,9 +82,11 @@ class Lpips(nn.Module):
     @staticmethod
     def load(trunk: str, trunk_file: Path, sha256: str = "") -> Lpips:
         """Load the metric on `trunk` from its converted safetensors file and lpips' own heads."""
-        heads = torch.load(head_file(trunk), map_location="cpu", weights_only=True)
+        content = head_file(trunk).read_bytes()
+        heads = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
         ordered = [heads[f"lin{n}.model.1.weight"] for n in range(len(heads))]
-        return Lpips(trunk, load_file(trunk_file), ordered, sha256).eval()
+        digest = hashlib.sha256(content).hexdigest()
+        return Lpips(trunk, load_file(trunk_file), ordered, sha256, digest).eval()
 
     def features(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """Return the unit-length features of each tap, weighted so that squared differences sum to LPIPS."""

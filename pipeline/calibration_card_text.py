@@ -68,8 +68,8 @@ def _held_out(card: Mapping[str, Any]) -> list[str]:
         *_table(
             ("", "this regressor", "the paper"),
             (
-                ("R", _interval(held_out["r"]), f"{paper['r']:.2f}"),
-                ("MAE, points", _interval(held_out["mae"]), f"{paper['mae']:.2f}"),
+                ("R", with_interval(held_out["r"]), f"{paper['r']:.2f}"),
+                ("MAE, points", with_interval(held_out["mae"]), f"{paper['mae']:.2f}"),
                 ("MAE of always the mean rating", _number(held_out["mae_of_always_the_mean_rating"]), ""),
             ),
         ),
@@ -88,8 +88,8 @@ def _groups(card: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
                 f"{column}: {value.replace('|', '/')}",
                 str(error["photographs"]),
                 str(error["people"]),
-                _interval(error["mae"]),
-                _interval(error["bias"]),
+                with_interval(error["mae"]),
+                with_interval(error["bias"]),
             )
 
 
@@ -114,10 +114,13 @@ def _table(heading: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[st
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def _interval(figures: Mapping[str, float | None]) -> str:
+def with_interval(figures: Mapping[str, float | None]) -> str:
+    """Return a figure of a card in words: {"value", "low", "high"}, None where it is not defined."""
     if figures["value"] is None:
         return "not defined"
-    return f"{figures['value']:.2f} ({_number(figures['low'])} to {_number(figures['high'])})"
+    if figures["low"] is None:
+        return f"{figures['value']:.2f} (too few people for an interval)"
+    return f"{figures['value']:.2f} ({figures['low']:.2f} to {figures['high']:.2f})"
 
 
 def _number(value: float | None) -> str:

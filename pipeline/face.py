@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
@@ -78,9 +79,10 @@ class FaceFinder:
         sha256: str = "",
         network: Path | None = None,
         minimum_pixels: int = MINIMUM_FACE_PIXELS,
+        network_sha256: str = "",
     ) -> None:
-        """Take the landmark model's file, its digest, the detection network's file, the least face size."""
-        self.sha256 = sha256
+        """Take the landmark model's file and digest, the detection network's, and the least face size."""
+        self.sha256, self.detector_sha256 = sha256, network_sha256
         self._detector = FaceDetector(network)
         self._predictor = dlib.shape_predictor(str(landmark_model))
         self._minimum_pixels = minimum_pixels
@@ -176,11 +178,14 @@ class FaceFinder:
 def load_face_finder(minimum_pixels: int = MINIMUM_FACE_PIXELS) -> FaceFinder:
     """Load the finder with the fetched models. Raises WeightsMissingError without the landmark model."""
     file = "shape_predictor_68_face_landmarks.dat"
-    try:
-        network: Path | None = cached_path(FACE_DETECTOR, "mmod_human_face_detector.dat")
-    except WeightsMissingError:
-        network = None
-    return FaceFinder(cached_path(LANDMARKS, file), cached_sha256(LANDMARKS, file), network, minimum_pixels)
+    network: Path | None = None
+    network_sha256, optional = "", "mmod_human_face_detector.dat"
+    with suppress(WeightsMissingError):
+        network_sha256 = cached_sha256(FACE_DETECTOR, optional)
+        network = cached_path(FACE_DETECTOR, optional)
+    return FaceFinder(
+        cached_path(LANDMARKS, file), cached_sha256(LANDMARKS, file), network, minimum_pixels, network_sha256
+    )
 
 
 def _spread(fits: NDArray[np.float64]) -> float:

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.compared_candidates import Measurement
 from pipeline.descent import Progress
 from pipeline.features import mean_by_name, mean_features
-from pipeline.measurement import FaceMeasurer
+from pipeline.measuring import Measuring
 from pipeline.photograph import read_photograph
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.stopwatch import Stopwatch
@@ -65,15 +65,18 @@ class KeptMeasurements:
 
 
 def measure_photograph(
-    measurer: FaceMeasurer, path: Path, progress: Progress | None = None
+    measuring: Measuring, path: Path, progress: Progress | None = None
 ) -> MeasuredPhotograph:
-    """Measure a photograph as the node does; one that cannot be scored comes back with its reason.
+    """Measure a photograph as the node does; one that the node would reject comes back with its reason.
 
     Raises OSError where the file cannot be read.
     """
     try:
         watch = Stopwatch()
-        found = measurer.measure(measurer.locate(read_photograph(path), watch), watch, progress)
+        rgb = read_photograph(path)
+        face = measuring.measurer.locate(rgb, watch)
+        measuring.gate.check(face, *rgb.shape[:2])
+        found = measuring.measurer.measure(face, watch, progress)
     except UnscorablePhotographError as error:
         return MeasuredPhotograph(reason=str(error.rejection.reason), detail=error.rejection.detail)
     return MeasuredPhotograph(averaged_features(found))

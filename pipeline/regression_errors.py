@@ -15,7 +15,7 @@ Statistic = Callable[[Array, Array], float]
 RESAMPLES = 2000
 LEVEL = 0.95
 FEWEST_PEOPLE = 5
-"""Groups of fewer people get no figure of their own: they would say much about single patients."""
+"""Groups of fewer people get no figure: it would say much about single patients, and little about others."""
 
 SEVERITY_BANDS: Mapping[str, tuple[float, float]] = {
     "severe, 1 to 3": (1.0, 3.0),
@@ -29,7 +29,7 @@ _AGES = ((0, 2), (2, 12), (12, 18), (18, 40), (40, 65), (65, 131))
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with its percentile bootstrap interval of 95 %; all NaN where it is not defined."""
+    """A figure with its percentile bootstrap interval of 95 %; NaN for what is not defined."""
 
     value: float
     low: float
@@ -78,8 +78,11 @@ def bootstrapped(
 ) -> Interval:
     """Return a statistic with its interval, people (all their photographs together) drawn with replacement.
 
-    predicted, rated: (M,); people: (M,). Draws in which the statistic is not defined are left out.
+    predicted, rated: (M,); people: (M,). Draws in which the statistic is not defined are left out. Of fewer
+    than 5 people there is no interval, and no R: two photographs lie on a line whatever they show.
     """
+    if len(set(people)) < FEWEST_PEOPLE:
+        return Interval(math.nan if statistic is pearson else statistic(predicted, rated), math.nan, math.nan)
     random = np.random.default_rng(seed)
     rows_of = [np.flatnonzero(np.array(people) == person) for person in sorted(set(people))]
     drawn = []
@@ -97,19 +100,22 @@ def bootstrapped(
 def severity_errors(
     predicted: Array, rated: Array, people: Sequence[str], seed: int
 ) -> dict[str, GroupError]:
-    """Return the errors in the three bands of the raters' mean that have photographs."""
+    """Return the errors in those of the three bands of the raters' mean that have 5 people or more."""
     bands = {name: (rated >= low) & (rated < high) for name, (low, high) in SEVERITY_BANDS.items()}
     return {
         name: _group(predicted[inside], rated[inside], _those(people, inside), seed)
         for name, inside in bands.items()
-        if inside.any()
+        if len(set(_those(people, inside))) >= FEWEST_PEOPLE
     }
 
 
 def group_errors(
     predicted: Array, rated: Array, people: Sequence[str], values: Sequence[str], seed: int
 ) -> dict[str, GroupError]:
-    """Return the errors by the value (M,) of a column; values of fewer than 5 people are put together."""
+    """Return the errors by the value (M,) of a column.
+
+    Values of fewer than 5 people are put together, and left out where even all of these are too few.
+    """
     named = np.array([value or "not stated" for value in values])
     own, rest = [], np.zeros(len(named), dtype=bool)
     for value in sorted(set(named.tolist())):
@@ -118,7 +124,7 @@ def group_errors(
             rest |= inside
         else:
             own.append((value, inside))
-    if rest.any():
+    if len(set(_those(people, rest))) >= FEWEST_PEOPLE:
         own.append((f"values of fewer than {FEWEST_PEOPLE} people", rest))
     return {
         value: _group(predicted[inside], rated[inside], _those(people, inside), seed) for value, inside in own

@@ -118,6 +118,8 @@ class Features:
 class Provenance:
     """Everything that decides a score besides the pixels; its digest names the scoring setup.
 
+    Of libraries only what their files decide is in it, not their versions: an update of torch that moves a
+    score by a rounding error must not end a patient's history. constraints.txt says what was tested.
     metric_sha256, landmarks_sha256: of the metric's trunk and of the landmark model; empty in records from
     before they were kept.
     """

@@ -10,24 +10,21 @@ from numpy.typing import NDArray
 
 from models.allocator import keep_freed_memory
 from models.generator import Generator, choose_device, load_generator
-from models.generator_card import GeneratorError
-from models.lpips import Lpips, load_metric
+from models.lpips import Lpips
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.blended_photograph import blended_photograph
 from pipeline.compared_candidates import Measurement
 from pipeline.computation import Computation
 from pipeline.descent import Progress
 from pipeline.device_faults import device_faults
-from pipeline.face import FaceFinder, load_face_finder
+from pipeline.face import FaceFinder
 from pipeline.features import mean_by_name, mean_features
 from pipeline.locating import AlignedFace
 from pipeline.mask import outline_in_photograph
-from pipeline.measurement import FaceMeasurer
+from pipeline.measuring import Measuring, measured_features, measuring_on
 from pipeline.newton_normalization import StepEngine
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
-from pipeline.profile import Profile
-from pipeline.quality import QualityGate
 from pipeline.quality_thresholds import QualityThresholds
 from pipeline.region_shares import RegionBaseline, shares_of_face
 from pipeline.rejection import UnscorablePhotographError
@@ -37,8 +34,7 @@ from pipeline.result import (
     Score,
     Scored,
 )
-from pipeline.scoring_provenance import measured_features, scoring_provenance
-from pipeline.similarity import PERCEPTUAL_TRUNKS
+from pipeline.scoring_provenance import scoring_provenance
 from pipeline.stopwatch import Stopwatch
 from pipeline.supplied_landmarks import read_landmarks
 
@@ -67,9 +63,10 @@ class PhotographScorer:
         Raise GeneratorError for an unknown profile, ProfileError where the generator lacks what the profile
         takes, RegressorError where the regressor is another's.
         """
-        if profile_name not in generator.card.profiles:
-            names = ", ".join(sorted(generator.card.profiles))
-            raise GeneratorError(f"scoring.profile: {profile_name!r} is none of {names} ({generator.name})")
+        measuring = Measuring(
+            generator, metric, faces, profile_name, seed, similarity_metric, engine,
+            quality or QualityThresholds(),
+        )  # fmt: skip
         if regressor.generator_sha256 != generator.sha256:
             raise RegressorError(
                 f"scoring.regressor: {regressor.name} was fitted on {regressor.generator}, not on "
@@ -81,24 +78,13 @@ class PhotographScorer:
                 f"scoring.regressor: {regressor.name} asks for the feature {sorted(unknown)[0]!r}, which "
                 "this version does not measure; use the version that it was fitted with, or calibrate anew"
             )
-        profile = Profile.from_card(generator.card.profiles[profile_name])
         self.generator, self.metric = generator, metric
         self.device = _in_words(generator.device)
-        self.measurer = FaceMeasurer(generator, metric, faces, profile, seed, similarity_metric, engine)
+        self.measurer = measuring.measurer
         self._regressor = regressor
-        self._quality = QualityGate(quality or QualityThresholds())
+        self._quality = measuring.gate
         self._region_baseline = RegionBaseline.of_card(generator.card)
-        self.provenance = scoring_provenance(
-            generator,
-            metric,
-            faces,
-            regressor,
-            profile_name,
-            seed,
-            similarity_metric,
-            engine,
-            self._quality.thresholds,
-        )
+        self.provenance = scoring_provenance(measuring, regressor)
 
     def score_file(
         self, path: Path, progress: Progress | None = None, landmarks: Path | None = None
@@ -223,23 +209,15 @@ def build_scorer(
             "`facenorm calibrate` and name it here"
         )
     path = Path(regressor) if regressor else chosen.folder / chosen.card.regressor
-    metric = load_metric(chosen.device)
-    quality = quality or QualityThresholds()
+    measuring = measuring_on(chosen, profile, seed, precision, quality)
     return PhotographScorer(
         chosen,
-        metric,
-        load_face_finder(quality.minimum_face_pixels),
+        measuring.metric,
+        measuring.faces,
         load_regressor(path),
         profile,
         seed,
-        _similarity_metric(chosen, profile),
-        StepEngine.on_device(chosen, metric, precision),
-        quality,
+        measuring.similarity_metric,
+        measuring.engine,
+        measuring.quality,
     )
-
-
-def _similarity_metric(generator: Generator, profile: str) -> Lpips | None:
-    """Load the metric that the profile asks for, where it is not the one of the features."""
-    similarity = str(generator.card.profiles.get(profile, {}).get("similarity", "perceptual"))
-    trunk = PERCEPTUAL_TRUNKS.get(similarity, "alexnet")
-    return None if trunk == "alexnet" else load_metric(generator.device, trunk)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dicom_node.calibration_files import OutputFiles
     from dicom_node.calibration_run import Calibration
     from pipeline.kept_measurements import MeasuredPhotograph
+    from pipeline.quality_thresholds import QualityThresholds
     from pipeline.ratings import RatingTable
     from pipeline.regression import FittedRegressor
 
@@ -100,7 +101,7 @@ def calibrate(
         _end(str(error), _UNUSABLE)
     try:
         _announce(table)
-        _run(table, scoring, files, name, split_seed, trials)
+        _run(table, scoring, settings.quality.thresholds(), files, name, split_seed, trials)
     except _UsageError as error:
         _end(str(error), _UNUSABLE)
     except CalibrationError as error:
@@ -156,7 +157,13 @@ def _announce(table: RatingTable) -> None:
 
 
 def _run(
-    table: RatingTable, scoring: Scoring, files: OutputFiles, name: str | None, split_seed: int, trials: int
+    table: RatingTable,
+    scoring: Scoring,
+    quality: QualityThresholds,
+    files: OutputFiles,
+    name: str | None,
+    split_seed: int,
+    trials: int,
 ) -> None:
     from dicom_node.calibration_run import (
         Calibration,
@@ -170,12 +177,12 @@ def _run(
     from pipeline.regression_models import MODELS
 
     try:
-        measuring = load_measuring(scoring)
+        measuring = load_measuring(scoring, quality)
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
         raise _UsageError(str(error) or type(error).__name__) from error
-    kept = KeptMeasurements(files.rows, measuring.setup)
+    kept = KeptMeasurements(files.rows, measuring.setup())
     with _photograph_bar(len(table.photographs)) as begin:
-        rows = measure_all(table.photographs, measuring.measurer, kept, begin)
+        rows = measure_all(table.photographs, measuring, kept, begin)
     _list_unscorable(table, rows)
     calibration = Calibration.of(table, rows)
     searched = sum(trials if model.searched else 1 for model in MODELS.values())
@@ -193,7 +200,7 @@ def _run(
         profile=scoring.profile,
         synthetic=table.simulated,
     )
-    card = write_files(files, calibration, fitted, origin, measuring.setup, split_seed)
+    card = write_files(files, calibration, fitted, origin, measuring.setup(), split_seed)
     _tell(card, fitted, files, calibration)
 
 
@@ -206,17 +213,13 @@ def _list_unscorable(table: RatingTable, rows: Sequence[MeasuredPhotograph]) -> 
 def _tell(
     card: dict[str, Any], fitted: FittedRegressor, files: OutputFiles, calibration: Calibration
 ) -> None:
+    from pipeline.calibration_card_text import with_interval
+
     held_out, paper = card["held_out"], card["paper"]
     _say(f"features: {', '.join(fitted.features)}; model: {fitted.model}")
     for label, key in (("R", "r"), ("MAE", "mae")):
-        figures = held_out[key]
-        value = (
-            "not defined"
-            if figures["value"] is None
-            else "{value:.2f} ({low:.2f} to {high:.2f})".format(**figures)
-        )
         _say(
-            f"{label} on {held_out['people']} held-out people: {value}; "
+            f"{label} on {held_out['people']} held-out people: {with_interval(held_out[key])}; "
             f"the paper's, on other data: {paper[key]:.2f}"
         )
     typer.echo(str(files.regressor))

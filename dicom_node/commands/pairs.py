@@ -19,7 +19,9 @@ from pipeline.result import Rejection
 from reports.notices import RESEARCH_USE_NOTICE
 
 if TYPE_CHECKING:
+    from dicom_node.settings_sections import Scoring
     from pipeline.paired_scores import PairScorer, PairScores
+    from pipeline.quality_thresholds import QualityThresholds
 
 _SOME_MISSING, _UNUSABLE = 1, 2
 _COLUMNS = ("pre", "post")
@@ -72,7 +74,7 @@ def pairs(
         configure_logs(settings)
         paths = read_pairs(table)
         chosen = settings.scoring.model_copy(update={k: v for k, v in given.items() if v is not None})
-        scorer = _load(chosen.generator, chosen.profile, chosen.device, chosen.regressor, chosen.seed)
+        scorer = _load(chosen, settings.quality.thresholds())
     except (SettingsError, TableError, _UnusableError) as error:
         typer.echo(f"facenorm pairs: {error}", err=True)
         raise typer.Exit(_UNUSABLE) from None
@@ -97,14 +99,21 @@ def read_pairs(table: Path) -> list[tuple[Path, Path]]:
     return [(before, after) for before, after in pairs]
 
 
-def _load(generator: str, profile: str, device: str, regressor: str, seed: int) -> PairScorer:
+def _load(scoring: Scoring, quality: QualityThresholds) -> PairScorer:
     # Imported here, because torch takes seconds and wrong usage should be told at once.
     from pipeline.anchor_score import Anchors, AnchorScorer
     from pipeline.paired_scores import PairScorer
     from pipeline.scoring import build_scorer
 
     try:
-        scorer = build_scorer(generator, profile, device, regressor, seed)
+        scorer = build_scorer(
+            scoring.generator,
+            scoring.profile,
+            scoring.device,
+            scoring.regressor,
+            scoring.seed,
+            quality=quality,
+        )
         anchors = AnchorScorer(scorer.generator, scorer.metric, Anchors.of_card(scorer.generator.card))
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
         raise _UnusableError(str(error) or type(error).__name__) from error

@@ -88,7 +88,7 @@ def export(
     from dicom_node.rating_set_export import export_set
 
     try:
-        measuring = load_measuring(scoring)
+        measuring = load_measuring(scoring, settings.quality.thresholds())
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
         _end(str(error) or type(error).__name__, _UNUSABLE)
     seed = secrets.randbits(64) if shuffle_seed is None else shuffle_seed

@@ -21,6 +21,7 @@ from dicom_node.calibration_run import load_measuring
 from dicom_node.settings_sections import Scoring
 from models.regressor import load_regressor
 from pipeline.kept_measurements import KeptMeasurements, measure_photograph
+from pipeline.quality_thresholds import QualityThresholds
 from pipeline.result import FITTED_OTHERWISE, Scored
 from pipeline.scoring import build_scorer
 from reports.notices import regressor_nature
@@ -56,11 +57,11 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("rated")
     names = photographs(folder / "photos", people=14, each=2)
-    measuring = load_measuring(Scoring(generator=str(TINY_GENERATOR)))
-    rows = [measure_photograph(measuring.measurer, folder / "photos" / name) for name in names]
+    measuring = load_measuring(Scoring(generator=str(TINY_GENERATOR)), QualityThresholds())
+    rows = [measure_photograph(measuring, folder / "photos" / name) for name in names]
     ranks = np.argsort(np.argsort([row.features["c_p99"] for row in rows])) / (len(rows) - 1)
     # As an earlier run left them: the command need not measure all of them once more.
-    kept = KeptMeasurements(folder / "out" / "regressor.measured", measuring.setup)
+    kept = KeptMeasurements(folder / "out" / "regressor.measured", measuring.setup())
     for name, row in list(zip(names, rows, strict=True))[:KEPT]:
         kept.keep(hashlib.sha256((folder / "photos" / name).read_bytes()).hexdigest(), row)
     names.append(without_a_face(folder / "photos"))

@@ -15,10 +15,10 @@ from models.generator import Generator, load_generator
 from models.generator_card import GeneratorError
 from models.latent_statistics import kept_statistics
 from models.regressor import RegressorError
+from pipeline.measuring import measured_features
 from pipeline.normalization import normalize
 from pipeline.profile import Profile
 from pipeline.scoring import build_scorer
-from pipeline.scoring_provenance import measured_features
 from tests.official import NVIDIA_FILE, reference
 from tests.tiny import TINY_GENERATOR, random_metric
 

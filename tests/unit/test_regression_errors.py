@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.calibration_card_text import with_interval
 from pipeline.regression_errors import (
     age_band,
     bias,
@@ -65,13 +66,15 @@ def test_what_is_not_defined_is_null_in_the_card() -> None:
 
 
 def test_bands_of_severity_meet_without_overlap() -> None:
-    rated = np.array([1.0, 2.99, 3.0, 4.9, 5.0, 7.0])
-    predicted = rated + np.array([0.1, 0.3, -0.5, 0.5, -1, -1])
-    found = list(severity_errors(predicted, rated, list("abcdef"), seed=0).values())
-    assert [error.photographs for error in found] == [2, 2, 2]
+    rated = np.repeat([1.0, 2.99, 3.0, 4.9, 5.0, 7.0], 3)
+    predicted = rated + np.repeat([0.1, 0.3, -0.5, 0.5, -1, -1], 3)
+    people = [str(n) for n in range(18)]
+    found = list(severity_errors(predicted, rated, people, seed=0).values())
+    assert [error.photographs for error in found] == [6, 6, 6]
     assert [error.mae.value for error in found] == pytest.approx([0.2, 0.5, 1])
     assert [error.bias.value for error in found] == pytest.approx([0.2, 0, -1])
-    assert list(severity_errors(predicted[4:], rated[4:], list("ef"), seed=0)) == ["mild or none, 5 to 7"]
+    mild = "mild or none, 5 to 7"
+    assert list(severity_errors(predicted[10:], rated[10:], people[10:], seed=0)) == [mild]
 
 
 def test_groups_of_few_people_get_no_figure_of_their_own() -> None:
@@ -83,6 +86,22 @@ def test_groups_of_few_people_get_no_figure_of_their_own() -> None:
     girls = np.abs(PREDICTED[:20] - RATED[:20]).mean()
     assert found["girl"].mae.value == pytest.approx(girls)
     assert found["girl"].mae.low < girls < found["girl"].mae.high
+
+
+def test_a_single_patient_stands_in_no_group() -> None:
+    values = ["girl"] * 50 + ["rare"] * 2 + ["rarer"] * 2 + ["girl"] * 6
+    # 25 + 3 people are girls; the others are two.
+    assert list(group_errors(PREDICTED, RATED, PEOPLE, values, seed=0)) == ["girl"]
+
+
+def test_two_people_show_no_correlation_and_no_interval() -> None:
+    two = (np.array([5.0, 2.0]), np.array([1.0, 7.0]), ["a", "b"])
+    assert bootstrapped(pearson, *two, seed=0).as_json() == {"value": None, "low": None, "high": None}
+    error = bootstrapped(mean_absolute_error, *two, seed=0).as_json()
+    assert error == {"value": 4.5, "low": None, "high": None}
+    assert with_interval(error) == "4.50 (too few people for an interval)"
+    several = bootstrapped(pearson, PREDICTED[:10], RATED[:10], list("abcdeabcde"), seed=0)
+    assert several.low < several.value < several.high
 
 
 def test_calibration_is_the_line_of_least_squares() -> None:

@@ -313,8 +313,8 @@ def test_regressor_on_unknown_features_is_refused() -> None:
 @pytest.fixture
 def moved_generator(tmp_path: Path) -> Iterator[Path]:
     """The tiny generator and its card elsewhere, without its regressor."""
-    for suffix in (".safetensors", ".json"):
-        (tmp_path / f"tiny{suffix}").write_bytes(TINY_GENERATOR.with_suffix(suffix).read_bytes())
+    for name in ("tiny.safetensors", "tiny.json", "tiny-covariance.safetensors"):
+        (tmp_path / name).write_bytes(TINY_GENERATOR.with_name(name).read_bytes())
     yield tmp_path / "tiny.safetensors"
 
 
