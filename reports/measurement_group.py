@@ -163,5 +163,5 @@ def _comments(result: Score | Rejection, course: ReportedCourse | None) -> Itera
         if course is not None:
             yield change_in_words(course.change)
             if course.encounter.date is None:
-                yield "The study date is missing or lies in the future: this score has no place in the trend."
+                yield "The study date is missing, before 1900 or in the future: the trend leaves it out."
     yield RESEARCH_USE_NOTICE

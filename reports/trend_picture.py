@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Final
 
 import matplotlib.dates as mdates
@@ -48,7 +49,8 @@ def draw_trend(shown: Sequence[EncounterScore], setup_digest: str) -> NDArray[np
     axes.xaxis.set_major_formatter(mdates.DateFormatter("%Y-%m-%d"))  # type: ignore[no-untyped-call]
     days = [mdates.date2num(one.date) for one in dated]  # type: ignore[no-untyped-call]
     margin = max(15.0, 0.1 * (max(days) - min(days)))
-    axes.set_xlim(min(days) - margin, max(days) + margin)
+    first, last = (mdates.date2num(end) for end in (date.min, date.max))  # type: ignore[no-untyped-call]
+    axes.set_xlim(max(first, min(days) - margin), min(last, max(days) + margin))
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=11.5, frameon=False)
     notice = f"Frontal photographs; bands: one standard deviation. {RESEARCH_USE_NOTICE}"
     figure.text(0.5, 0.015, notice, ha="center", fontsize=12)

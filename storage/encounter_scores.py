@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -13,6 +14,9 @@ from pipeline.encounter_score import EncounterScore, encounter_score
 from pipeline.result import Score
 from storage.scorings import SCORED, result_of
 from storage.tables import Encounter, Photograph, Scoring
+
+# Software that has no date writes the first one of its calendar, often 00010101.
+EARLIEST_DATE: Final = "19000101"
 
 
 def encounter_scores(session: Session, patient_pk: int, setup_digest: str) -> list[EncounterScore]:
@@ -54,12 +58,12 @@ def _score(encounter: Encounter, scorings: Sequence[tuple[str, Scoring]]) -> Enc
 
 
 def usable_date(encounter: Encounter) -> str:
-    """Return the study date, '' where it lies more than a day after the newest photograph's arrival.
+    """Return the study date, '' before 1900 and more than a day after the newest photograph's arrival.
 
     A day, because a camera's clock and ours may be of different zones.
     """
     latest = f"{encounter.last_received_at + timedelta(days=1):%Y%m%d}"
-    return encounter.study_date if encounter.study_date <= latest else ""
+    return encounter.study_date if EARLIEST_DATE <= encounter.study_date <= latest else ""
 
 
 def newest_setup(session: Session, patient_pk: int) -> str | None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from storage.encounter_scores import EARLIEST_DATE
 from storage.tables import Encounter, Patient
 
 
@@ -24,7 +25,7 @@ class PatientToAsk:
 
 def patients_to_ask(session: Session, limit: int = 20) -> list[PatientToAsk]:
     """Return patients, oldest first, whose priors were never asked for, and that have a dated study."""
-    dated = select(Encounter.patient_pk).where(Encounter.study_date != "")
+    dated = select(Encounter.patient_pk).where(Encounter.study_date >= EARLIEST_DATE)
     patients = session.scalars(
         select(Patient)
         .where(Patient.priors_asked_at.is_(None), Patient.id.in_(dated))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from storage.encounter_scores import EARLIEST_DATE
+
 # A camera's clock and ours may be of different zones.
 _DAY = timedelta(days=1)
 
@@ -21,6 +23,6 @@ def urgency(study_date: str, *, reopened: int, now: datetime) -> Urgency:
     """Return that of a study by its date (YYYYMMDD or ''), and by how often it was asked for anew."""
     if reopened:
         return Urgency.EARLIER
-    if not study_date:
+    if study_date < EARLIEST_DATE:
         return Urgency.UNDATED
     return Urgency.TODAY if study_date >= f"{now - _DAY:%Y%m%d}" else Urgency.EARLIER

@@ -47,6 +47,10 @@ def future() -> pydicom.FileDataset:
     return photograph(2, StudyDate="20990101")
 
 
+def before_1900() -> pydicom.FileDataset:
+    return photograph(2, StudyDate="00010101")
+
+
 def other_patient() -> pydicom.FileDataset:
     return photograph(1, 2, PatientID="TEST-OTHER")
 
@@ -70,8 +74,8 @@ def no_face() -> pydicom.FileDataset:
 CASES: dict[str, Callable[[], pydicom.FileDataset]] = {
     one.__name__: one
     for one in (
-        *(no_patient_id, no_study_date, future, other_patient, other_issuer, other_content, other_object),
-        no_face,
+        *(no_patient_id, no_study_date, future, before_1900, other_patient, other_issuer, other_content),
+        *(other_object, no_face),
     )
 }
 

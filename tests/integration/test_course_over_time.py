@@ -87,6 +87,18 @@ def test_the_second_encounter_tells_the_change_and_draws_the_trend(archive: Smal
     }
 
 
+def test_a_study_before_1900_is_reported_and_ends_no_later_report(archive: SmallArchive) -> None:
+    for study, date in ((1, "00010101"), (2, "20250101"), (3, "20250201")):
+        archive.receive(photograph(study, brightness=60 * study, StudyDate=date))
+        archive.settle()
+    undated, first, second = archive.objects(STRUCTURED_REPORT)
+    assert [len(measured(one, "SCORE_PREV")) for one in (undated, first, second)] == [0, 0, 1]
+    assert kinds(archive)[TREND] == 1
+    picture = archive.folder / "scores.png"
+    run(archive, "history", "TEST-1", "--issuer", "TEST SITE", "--plot", str(picture))
+    assert picture.exists()
+
+
 def test_what_is_sent_again_makes_nothing_new(archive: SmallArchive) -> None:
     for _ in range(2):
         for study in (1, 2):

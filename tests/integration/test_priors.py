@@ -14,6 +14,7 @@ from dicom_node.priors_scu import PriorsScu
 from dicom_node.settings_sections import Priors as PriorsSettings
 from reports.options import ResultObject
 from reports.reported_scores import read_scores
+from storage.priors import patients_to_ask
 from storage.tables import Encounter, Patient
 from tests.integration.running_node import NodeUnderTest, running, wait_until
 from tests.peers import LOOPBACK, Modality, OrthancPeer, free_port, running_orthanc
@@ -90,6 +91,17 @@ def _newest_shows_both(archive: OrthancPeer) -> bool:
         d for d in archive.datasets() if str(d.get("SeriesDescription")).startswith("Facial normality over")
     ]
     return pytest.approx(1 + 6 * 90 / 255, abs=0.005) in previous and len(trends) >= 1
+
+
+def test_a_study_before_1900_asks_for_no_priors(tmp_path: Path) -> None:
+    sessions = database(tmp_path)
+    with sessions.begin() as session:
+        add_photograph(session, "1.1")
+        session.query(Encounter).one().study_date = "00010101"
+        assert patients_to_ask(session) == []
+        add_photograph(session, "1.2", study="1.2.4")
+        session.query(Encounter).filter_by(study_instance_uid="1.2.4").one().study_date = "20250101"
+        assert [one.newest_study for one in patients_to_ask(session)] == ["20250101"]
 
 
 def test_an_archive_that_is_away_is_asked_again_and_a_wildcard_never(tmp_path: Path) -> None:

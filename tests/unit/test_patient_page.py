@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -147,6 +148,13 @@ def test_equal_input_gives_equal_bytes_and_another_name_another_uid() -> None:
     assert encoded(page_of(secondary_capture())) == encoded(page_of(secondary_capture()))
     renamed = page_of(secondary_capture(PatientName="RENAMED^TEST"))
     assert renamed.SOPInstanceUID != page_of(secondary_capture()).SOPInstanceUID
+
+
+def test_the_trend_ends_where_the_calendar_of_the_charts_does() -> None:
+    first, *_, last = course().shown
+    for first_day, last_day in (("00010101", "20250101"), ("20250101", "99991231")):
+        ends = [replace(first, study_date=first_day), replace(last, study_date=last_day)]
+        assert draw_trend(ends, last.setup_digest).shape == (HEIGHT, WIDTH, 3)
 
 
 def test_the_trend_joins_only_what_one_setup_scored() -> None:

@@ -20,6 +20,7 @@ NOW = datetime(2026, 6, 1, 0, 30, tzinfo=UTC)
         ("20260530", 0, Urgency.EARLIER),
         ("19990101", 0, Urgency.EARLIER),
         ("", 0, Urgency.UNDATED),
+        ("00010101", 0, Urgency.UNDATED),
         ("20260601", 1, Urgency.EARLIER),
     ],
 )
