@@ -9,6 +9,7 @@ from typing import Final
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
+from reports.header import text_of
 from storage.tables import Patient
 
 # What tells who a patient is (PS3.3 C.7.1.1); of a merged patient it is taken from a photograph of the other.
@@ -55,7 +56,6 @@ def _is_of(header: Dataset, patient: Patient) -> bool:
 
 def _take_identity(header: Dataset, found: Dataset) -> None:
     for keyword in _IDENTITY:
-        value = str(found.get(keyword) or "")
-        setattr(header, keyword, value)
+        setattr(header, keyword, text_of(found, keyword))
     if not str(header.PatientName).isascii() and "SpecificCharacterSet" not in header:
         header.SpecificCharacterSet = "ISO_IR 192"

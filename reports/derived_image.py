@@ -24,7 +24,7 @@ from pydicom.uid import (
 
 from reports import codes
 from reports.equipment import MANUFACTURER, SOFTWARE_VERSION, add_equipment
-from reports.header import readable, whole_number
+from reports.header import copied, readable, whole_number
 from reports.patient_study import local_time, new_object
 from reports.reported_photograph import ObjectReference
 
@@ -99,11 +99,11 @@ def _add_series(image: FileDataset, source: Dataset, described: ImageDescription
         image.ConversionType = "SYN"
         image.SecondaryCaptureDeviceManufacturer = MANUFACTURER
         image.SecondaryCaptureDeviceSoftwareVersions = SOFTWARE_VERSION
-    if described.faces and (maker := readable(source, "Manufacturer")):
+    if described.faces and (maker := copied(source, "Manufacturer")):
         camera = Dataset()
-        camera.Manufacturer = maker
-        if model := readable(source, "ManufacturerModelName"):
-            camera.ManufacturerModelName = model
+        camera.add(maker)
+        if model := copied(source, "ManufacturerModelName"):
+            camera.add(model)
         camera.PurposeOfReferenceCodeSequence = [codes.code_item(codes.ACQUISITION_EQUIPMENT)]
         image.ContributingEquipmentSequence = [camera]
 
@@ -162,9 +162,11 @@ def _add_lossy_history(image: FileDataset, source: Dataset) -> None:
     method = _LOSSY_METHODS.get(UID(str(syntax))) if syntax else None
     if declared == "01" or (method is not None and declared != "00"):
         image.LossyImageCompression = "01"
-        if ratio := readable(source, "LossyImageCompressionRatio"):
-            image.LossyImageCompressionRatio = ratio
-        if method := readable(source, "LossyImageCompressionMethod") or method:
+        if ratio := copied(source, "LossyImageCompressionRatio"):
+            image.add(ratio)
+        if told := copied(source, "LossyImageCompressionMethod"):
+            image.add(told)
+        elif method:
             image.LossyImageCompressionMethod = method
     elif declared == "00" or image.SOPClassUID != SecondaryCaptureImageStorage:
         image.LossyImageCompression = "00"

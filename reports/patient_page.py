@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from pipeline.encounter_score import EncounterScore
 from reports.document_fonts import japanese, latin_and_arabic
-from reports.header import readable
+from reports.header import text_of
 from reports.notices import RESEARCH_USE_NOTICE, change_in_words, nature_in_words
 from reports.patient_name import readable_names
 from reports.reported_photograph import ReportedCourse
@@ -121,15 +121,15 @@ def _notice(pdf: _Document) -> None:
 
 def _header(pdf: _Document, source: Dataset, course: ReportedCourse, local: datetime) -> None:
     names = readable_names(source)
-    identifier = str(readable(source, "PatientID") or "")
-    issuer = str(readable(source, "IssuerOfPatientID") or "")
+    identifier = text_of(source, "PatientID")
+    issuer = text_of(source, "IssuerOfPatientID")
     lines = [
         ("Name", names[0] if names else ""),
         *(("", name) for name in names[1:]),
         ("Identifier", f"{identifier} ({issuer})" if issuer else identifier),
-        ("Born", _day(str(readable(source, "PatientBirthDate") or ""))),
+        ("Born", _day(text_of(source, "PatientBirthDate"))),
         ("This visit", _day(course.encounter.study_date)),
-        ("Accession number", str(readable(source, "AccessionNumber") or "")),
+        ("Accession number", text_of(source, "AccessionNumber")),
         ("Written", f"{local:%Y-%m-%d}"),
     ]
     for label, value in lines:

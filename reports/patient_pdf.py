@@ -13,6 +13,7 @@ from pydicom.uid import EncapsulatedPDFStorage
 from reports import codes
 from reports.derived_image import add_predecessor
 from reports.equipment import add_equipment
+from reports.header import text_of
 from reports.patient_page import TITLE, PatientPage, draw_patient_page
 from reports.patient_study import local_time, new_object
 from reports.reported_photograph import ObjectReference
@@ -35,7 +36,7 @@ def build_patient_pdf(
     and identifier in the header. Equal arguments give equal bytes.
     """
     study = str(source.StudyInstanceUID)
-    header = [str(source.get(keyword) or "") for keyword in ("PatientName", "PatientID", "IssuerOfPatientID")]
+    header = [text_of(source, keyword) for keyword in ("PatientName", "PatientID", "IssuerOfPatientID")]
     document = new_object(
         source=source,
         sop_class_uid=EncapsulatedPDFStorage,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from copy import deepcopy
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Final
 
@@ -12,7 +11,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from reports.character_set import character_set_for, declared_character_set
 from reports.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from reports.header import readable
+from reports.header import copied, readable
 
 # Type 2 in the Patient and General Study modules (PS3.3 C.7.1.1, C.7.2.1): present even when empty.
 _ALWAYS: Final = (
@@ -53,6 +52,8 @@ _WHERE_PRESENT: Final = (
     "ServiceEpisodeID",
     "TimezoneOffsetFromUTC",
 )
+# From -1200 to +1400 (PS3.3 C.12.1.1.8).
+_OFFSET: Final = re.compile(r"\+(0[0-9]|1[0-3])[0-5][0-9]|\+1400|-(0[0-9]|1[01])[0-5][0-9]|-1200")
 
 
 def new_object(
@@ -87,27 +88,29 @@ def local_time(source: Dataset, created: datetime) -> datetime:
     """Return `created` on the clock that the photograph's dates and times are written in."""
     if created.tzinfo is None:
         return created
-    offset = str(readable(source, "TimezoneOffsetFromUTC") or "").strip()
-    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
-        sign = -1 if offset[0] == "-" else 1
-        return created.astimezone(timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:]))))
-    return created.astimezone()
+    return created.astimezone(_offset(source))
+
+
+def _offset(source: Dataset) -> timezone | None:
+    """Return the time zone that the photograph names, None where it names none that there is."""
+    offset = str(readable(source, "TimezoneOffsetFromUTC") or "").strip(" \0")
+    if not _OFFSET.fullmatch(offset):
+        return None
+    sign = -1 if offset[0] == "-" else 1
+    return timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:])))
 
 
 def _patient_and_study(source: Dataset) -> Dataset:
     """Return a copy of the photograph's modules with the character set that they are to be written in."""
-    copied = Dataset()
+    modules = Dataset()
     for keyword in (*_ALWAYS, *_WHERE_PRESENT):
-        value = deepcopy(readable(source, keyword))
-        # pydicom hands out what it could not convert as it is, and refuses to take it back.
-        with suppress(ValueError, TypeError):
-            if value:
-                setattr(copied, keyword, value)
-        if keyword in _ALWAYS and keyword not in copied:
-            setattr(copied, keyword, "")
-    for _ in copied.iterall():
-        pass  # decodes nested text while the photograph's own character set still applies
-    character_set = character_set_for(copied, declared_character_set(source))
+        if (element := copied(source, keyword)) is not None:
+            modules.add(element)
+        elif keyword in _ALWAYS:
+            setattr(modules, keyword, "")
+    if _offset(source) is None and "TimezoneOffsetFromUTC" in modules:
+        del modules.TimezoneOffsetFromUTC
+    character_set = character_set_for(modules, declared_character_set(source))
     if character_set:
-        copied.SpecificCharacterSet = character_set
-    return copied
+        modules.SpecificCharacterSet = character_set
+    return modules
