@@ -17,6 +17,8 @@ from reports.equipment import is_ours
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*", re.ASCII)
 _TIME = re.compile(r"[0-9]{6}(\.[0-9]{1,6})?", re.ASCII)
 _DATE = re.compile(r"[0-9]{8}", re.ASCII)
+# What pydicom puts in place of bytes that are none of the declared character set.
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _INFLATED_LIMIT = 1 << 28
 _TAGS = [
     "SpecificCharacterSet",
@@ -78,12 +80,12 @@ def identify(file: bytes, transfer_syntax_uid: str) -> Identification:
             study_instance_uid=_uid(dataset, "StudyInstanceUID"),
             series_instance_uid=_uid(dataset, "SeriesInstanceUID"),
             patient_id=_required(dataset, "PatientID"),
-            issuer_of_patient_id=_text(dataset, "IssuerOfPatientID"),
+            issuer_of_patient_id=_identifier(dataset, "IssuerOfPatientID"),
             study_date=_date(dataset),
-            accession_number=_text(dataset, "AccessionNumber"),
+            accession_number=_number(dataset, "AccessionNumber"),
             is_own_result=is_ours(dataset),
             study_time=_time(dataset),
-            admission_id=_text(dataset, "AdmissionID"),
+            admission_id=_number(dataset, "AdmissionID"),
         )
     except UnusableDatasetError:
         raise
@@ -100,10 +102,23 @@ def _uid(dataset: Dataset, keyword: str) -> str:
 
 
 def _required(dataset: Dataset, keyword: str) -> str:
-    value = _text(dataset, keyword)
+    value = _identifier(dataset, keyword)
     if not value:
         raise UnusableDatasetError(f"{keyword} is missing")
     return value
+
+
+def _identifier(dataset: Dataset, keyword: str) -> str:
+    value = _text(dataset, keyword)
+    # Every such byte looks alike, which would make two patients one.
+    if _REPLACEMENT in value:
+        raise UnusableDatasetError(f"{keyword} is not in the declared character set")
+    return value
+
+
+def _number(dataset: Dataset, keyword: str) -> str:
+    value = _text(dataset, keyword)
+    return "" if _REPLACEMENT in value else value
 
 
 def _text(dataset: Dataset, keyword: str) -> str:

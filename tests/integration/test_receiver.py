@@ -93,6 +93,22 @@ def test_a_jpeg_photograph_is_kept_as_it_came(
     assert [patient.patient_id for patient in receiver.rows(Patient)] == ["TEST-0002"]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # as in the node
+def test_identifiers_whose_bytes_are_not_of_the_character_set_make_no_patient(
+    receiver: RunningReceiver,
+) -> None:
+    statuses = []
+    for letter in (b"\xdc", b"\xd6"):  # of Latin-1: in UTF-8 both are the same replacement character
+        named = photograph(SpecificCharacterSet="ISO_IR 192", PatientID="TEST?1")
+        encoded = encode(named, False, True)
+        assert encoded is not None
+        with association(receiver) as opened:
+            statuses.append(send_encoded(opened, named, encoded.replace(b"TEST?1", b"TEST" + letter + b"1")))
+    assert statuses == [0xC000, 0xC000]
+    assert receiver.rows(Patient) == []
+    assert len(receiver.files("quarantine")) == 2
+
+
 # One file for each transfer syntax that is accepted, none of them encoded by us.
 _ENCODERS = {
     uid.ExplicitVRLittleEndian: "dcmtk ybr_full native",

@@ -15,6 +15,9 @@ from dicom_node.receiver import TRANSFER_SYNTAXES
 from dicom_node.settings_sections import Sender
 from tests.receiving import photograph
 
+# As in the node, where pydicom's warnings are silent: they quote values.
+undecodable = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
 
 def _file(**attributes: object) -> bytes:
     buffer = BytesIO()
@@ -39,6 +42,23 @@ def test_an_identifier_is_read_in_its_character_set() -> None:
         ).patient_id
         == "TÉST-7"
     )
+
+
+@undecodable
+@pytest.mark.parametrize("keyword", ["PatientID", "IssuerOfPatientID"])
+def test_an_identifier_whose_bytes_are_not_of_the_character_set_is_refused(keyword: str) -> None:
+    file = _file(SpecificCharacterSet="ISO_IR 192", **{keyword: "TEST?1"}).replace(b"TEST?1", b"TEST\xdc1")
+    with pytest.raises(UnusableDatasetError, match=keyword):
+        identify(file, ExplicitVRLittleEndian)
+
+
+@undecodable
+@pytest.mark.parametrize("keyword", ["AccessionNumber", "AdmissionID"])
+def test_a_number_whose_bytes_are_not_of_the_character_set_is_none(keyword: str) -> None:
+    file = _file(SpecificCharacterSet="ISO_IR 192", **{keyword: "TEST?1"}).replace(b"TEST?1", b"TEST\xdc1")
+    found = identify(file, ExplicitVRLittleEndian)
+    assert {"AccessionNumber": found.accession_number, "AdmissionID": found.admission_id}[keyword] == ""
+    assert found.patient_id == "TEST-0001"
 
 
 @settings(deadline=None)
