@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
+from datetime import datetime
 from io import BytesIO
 
 from pydicom import dcmread
@@ -12,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from reports.equipment import is_ours
+from storage.intake import Received
 
 # PS3.5 section 9.1: components without leading zeros, at most 64 characters.
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*", re.ASCII)
@@ -56,6 +58,33 @@ class Identification:
     is_own_result: bool
     study_time: str = ""
     admission_id: str = ""
+
+
+def as_received(
+    found: Identification,
+    *,
+    transfer_syntax_uid: str,
+    calling_ae_title: str,
+    peer_address: str,
+    received_at: datetime,
+) -> Received:
+    """Return what is recorded of a photograph that says this of itself, and who sent it."""
+    return Received(
+        patient_id=found.patient_id,
+        issuer_of_patient_id=found.issuer_of_patient_id,
+        study_instance_uid=found.study_instance_uid,
+        study_date=found.study_date,
+        study_time=found.study_time,
+        accession_number=found.accession_number,
+        admission_id=found.admission_id,
+        series_instance_uid=found.series_instance_uid,
+        sop_class_uid=found.sop_class_uid,
+        sop_instance_uid=found.sop_instance_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+        calling_ae_title=calling_ae_title,
+        peer_address=peer_address,
+        received_at=received_at,
+    )
 
 
 def is_uid(value: str) -> bool:

@@ -18,7 +18,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from dicom_node.bounded_reading import TooLarge
 from dicom_node.gathered_data_set import GatheredDataSet
 from dicom_node.logs import innermost
-from dicom_node.received_dataset import Identification, UnusableDatasetError, identify, is_uid
+from dicom_node.received_dataset import (
+    Identification,
+    UnusableDatasetError,
+    as_received,
+    identify,
+    is_uid,
+)
 from reports.equipment import IMPLEMENTATION_CLASS_UID
 from storage.audit import Event
 from storage.file_store import FileStore
@@ -69,18 +75,10 @@ class _Request:
 
     def received(self, found: Identification | None) -> Received:
         """Return what is recorded, with what the dataset says where it could be read."""
-        return Received(
-            patient_id=found.patient_id if found else "",
-            issuer_of_patient_id=found.issuer_of_patient_id if found else "",
-            study_instance_uid=found.study_instance_uid if found else "",
-            study_date=found.study_date if found else "",
-            accession_number=found.accession_number if found else "",
-            study_time=found.study_time if found else "",
-            admission_id=found.admission_id if found else "",
-            series_instance_uid=found.series_instance_uid if found else "",
-            sop_class_uid=self.sop_class_uid,
-            # Anything may stand in a malformed request; audit and logs get UIDs only.
-            sop_instance_uid=self.sop_instance_uid if is_uid(self.sop_instance_uid) else "",
+        # All that is known of what was not read. Anything may stand there; audit and logs get UIDs only.
+        named = self.sop_instance_uid if is_uid(self.sop_instance_uid) else ""
+        return as_received(
+            found or Identification(self.sop_class_uid, named, "", "", "", "", "", "", is_own_result=False),
             transfer_syntax_uid=self.transfer_syntax_uid,
             calling_ae_title=self.calling_ae_title,
             peer_address=self.peer_address,
@@ -148,10 +146,8 @@ class Reception:
             return self._quarantine(request, "unusable", Status.CANNOT_UNDERSTAND)
         if not request.agrees_with(found):
             return self._quarantine(request, "mismatch", Status.DOES_NOT_MATCH_SOP_CLASS)
-        received = request.received(found)
-        if found.is_own_result:
-            return self._ignore(received)
-        return self._keep(request, received)
+        taken = request.received(found)
+        return self._ignore(taken) if found.is_own_result else self._keep(request, taken)
 
     def _keep(self, request: _Request, received: Received) -> Status:
         stored = self._store.write("photograph", received.sop_instance_uid, request.file)

@@ -7,18 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.received_dataset import UnusableDatasetError, identify
+from dicom_node.received_dataset import Identification, UnusableDatasetError, as_received, identify
 from storage.audit import Event, add_audit_event
 from storage.consistency import PHOTOGRAPH, Fault, Finding
 from storage.deliveries import DEAD, DUE, UNCOMMITTED, revive
 from storage.file_store import FileStore
 from storage.instances import DamagedFileError, StoredFile
-from storage.intake import IntakeRefusedError, Received, record_photograph
+from storage.intake import IntakeRefusedError, OwnResultError, record_photograph
 from storage.shared_commits import SharedCommits
 from storage.tables import Delivery, Photograph, Scoring
 
@@ -73,28 +74,22 @@ class Repair:
         except DamagedFileError:
             return Mended(finding, "left: its content is not what its name says", False)
         try:
-            syntax = str(read_file_meta_info(self.store.absolute(finding.path)).TransferSyntaxUID)
-            found = identify(content, syntax)
-            received = Received(
-                patient_id=found.patient_id,
-                issuer_of_patient_id=found.issuer_of_patient_id,
-                study_instance_uid=found.study_instance_uid,
-                study_date=found.study_date,
-                accession_number=found.accession_number,
-                series_instance_uid=found.series_instance_uid,
-                sop_class_uid=found.sop_class_uid,
-                sop_instance_uid=found.sop_instance_uid,
-                transfer_syntax_uid=syntax,
+            meta = read_file_meta_info(self.store.absolute(finding.path))
+            found = identify(content, str(meta.TransferSyntaxUID))
+            _refuse_what_the_receiver_would(meta, found)
+            taken = as_received(
+                found,
+                transfer_syntax_uid=str(meta.TransferSyntaxUID),
                 calling_ae_title="",
                 peer_address="",
                 received_at=self.clock(),
             )
             stored = StoredFile(finding.path, hashlib.sha256(content).hexdigest(), len(content))
-            record_photograph(SharedCommits(self.sessions), received, stored)
+            record_photograph(SharedCommits(self.sessions), taken, stored)
         except (UnusableDatasetError, IntakeRefusedError, InvalidDicomError, AttributeError):
             self.store.write("quarantine", hashlib.sha256(content).hexdigest(), content)
             self.store.delete(finding.path)
-            return Mended(finding, "moved to quarantine: it contradicts what is recorded", True)
+            return Mended(finding, "moved to quarantine: the receiver would not have kept it", True)
         return Mended(finding, "recorded, to be scored", True)
 
     def _remove(self, finding: Finding) -> Mended:
@@ -129,3 +124,13 @@ class Repair:
         with self.sessions.begin() as session:
             revive(session, now=self.clock(), ids=[finding.row] if finding.row is not None else [])
         return Mended(finding, "due again", True)
+
+
+def _refuse_what_the_receiver_would(meta: Dataset, found: Identification) -> None:
+    if found.is_own_result:
+        raise OwnResultError("a result of facenorm's own")
+    if (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID) != (
+        found.sop_class_uid,
+        found.sop_instance_uid,
+    ):
+        raise UnusableDatasetError("the file names another instance than its data set")

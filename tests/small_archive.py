@@ -14,14 +14,14 @@ import pydicom
 from sqlalchemy import select
 
 from dicom_node.core import open_store
-from dicom_node.received_dataset import identify
+from dicom_node.received_dataset import as_received, identify
 from dicom_node.settings import Settings
 from dicom_node.settings_sections import Data
 from dicom_node.study_report import StudyReporter
 from dicom_node.study_steps import StudySteps
 from reports.options import ReportOptions
 from storage.database import connect, migrate, sessions
-from storage.intake import Outcome, Received, record_photograph
+from storage.intake import Outcome, record_photograph
 from storage.shared_commits import SharedCommits
 from storage.studies import quiet_studies
 from storage.tables import Artefact
@@ -79,25 +79,17 @@ class SmallArchive:
     def receive(self, photograph: pydicom.FileDataset) -> Outcome:
         """Take a photograph in; raises what the receiver turns into a status."""
         file = encoded(photograph)
-        found = identify(file, str(photograph.file_meta.TransferSyntaxUID))
-        received = Received(
-            patient_id=found.patient_id,
-            issuer_of_patient_id=found.issuer_of_patient_id,
-            study_instance_uid=found.study_instance_uid,
-            study_date=found.study_date,
-            study_time=found.study_time,
-            accession_number=found.accession_number,
-            admission_id=found.admission_id,
-            series_instance_uid=found.series_instance_uid,
-            sop_class_uid=found.sop_class_uid,
-            sop_instance_uid=found.sop_instance_uid,
-            transfer_syntax_uid=str(photograph.file_meta.TransferSyntaxUID),
+        syntax = str(photograph.file_meta.TransferSyntaxUID)
+        found = identify(file, syntax)
+        taken = as_received(
+            found,
+            transfer_syntax_uid=syntax,
             calling_ae_title="TEST",
             peer_address="127.0.0.1",
             received_at=self.now,
         )
         stored = self.store.write("photograph", found.sop_instance_uid, file)
-        return record_photograph(SharedCommits(self.sessions), received, stored)
+        return record_photograph(SharedCommits(self.sessions), taken, stored)
 
     def settle(self) -> int:
         """Score and report every open study; return how many there were."""

@@ -6,15 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom.uid import VLPhotographicImageStorage
+from pynetdicom.dsutils import encode, encode_file_meta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner, Result
 
 from dicom_node.cli import app
 from dicom_node.data_folder import FolderLock
+from reports.equipment import add_equipment
 from storage.deliveries import dead, mark_dead, waiting
 from storage.instances import InstanceStore
-from storage.tables import Artefact, AuditEvent, Photograph, Scoring
+from storage.tables import Artefact, AuditEvent, Encounter, Photograph, Scoring
 from tests.receiving import RunningReceiver, photograph, running_receiver, send
 from tests.unit.rows import NOON, add_object
 
@@ -54,6 +57,44 @@ def test_a_photograph_that_was_never_recorded_is_taken_in(receiver: RunningRecei
         row.path, row.sha256, row.transfer_syntax_uid,
     )  # fmt: skip
     assert receiver.rows(AuditEvent)[-1].event == "repaired"
+    assert _agrees(receiver)
+
+
+def test_a_study_that_was_never_recorded_is_taken_in_as_if_it_came_over_the_network(
+    receiver: RunningReceiver,
+) -> None:
+    assert send(receiver, photograph(StudyTime="101112", AdmissionID="TEST-ADM-1")) == [0x0000]
+    (as_received,) = receiver.rows(Encounter)
+    assert (as_received.study_time, as_received.admission_id) == ("101112", "TEST-ADM-1")
+    with Session(receiver.engine) as session, session.begin():
+        for table in (Photograph, Encounter):
+            session.delete(session.scalars(select(table)).one())
+    assert _check(receiver, "--repair").exit_code == 0
+    (taken_in,) = receiver.rows(Encounter)
+    columns = {column.name for column in Encounter.__table__.columns} - {"id", "last_received_at"}
+    assert {name: getattr(taken_in, name) for name in columns} == {
+        name: getattr(as_received, name) for name in columns
+    }
+
+
+@pytest.mark.parametrize("what", ["a result of our own", "another instance than it says", "another class"])
+def test_a_file_that_the_receiver_would_not_keep_is_not_taken_in(
+    receiver: RunningReceiver, what: str
+) -> None:
+    stray = photograph()
+    if what == "a result of our own":
+        add_equipment(stray)
+    elif what == "another class":
+        stray.file_meta.MediaStorageSOPClassUID = VLPhotographicImageStorage
+    else:
+        stray.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    meta, dataset = encode_file_meta(stray.file_meta), encode(stray, False, True)
+    assert dataset is not None
+    content = b"\0" * 128 + b"DICM" + meta + dataset
+    InstanceStore(receiver.folder).write("photograph", str(stray.SOPInstanceUID), content)
+    assert _check(receiver, "--repair").exit_code == 0
+    assert receiver.rows(Photograph) == []
+    assert [path.read_bytes() for path in receiver.files("quarantine")] == [content]
     assert _agrees(receiver)
 
 
