@@ -57,7 +57,7 @@ def build_comparison_image(
         comments=" ".join([RESEARCH_USE_NOTICE, regressor_nature(score.provenance)]),
     )
     change = change_since(encounter, history)
-    picture = draw_comparison(panels, score, earlier, change, days)
+    picture = draw_comparison(panels, score, encounter, earlier, change, days)
     return build_derived_image([source], picture, described, created)
 
 

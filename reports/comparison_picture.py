@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.encounter_score import Change, EncounterScore
 from pipeline.result import Score
-from reports.notices import RESEARCH_USE_NOTICE, change_in_words, regressor_in_brief
+from reports.notices import RESEARCH_USE_NOTICE, regressor_in_brief, visit_in_words
 from reports.plain_font import font
 
 WIDTH: Final = 1536
@@ -47,14 +47,16 @@ class Panels:
 def draw_comparison(
     panels: Panels,
     score: Score,
+    encounter: EncounterScore,
     earlier: Sequence[EncounterScore],
     change: Change | None,
     days_before: Sequence[int],
 ) -> NDArray[np.uint8]:
     """Return the picture, uint8 (1024, 1536, 3).
 
-    earlier: oldest first; the newest `MOST_EARLIER` are drawn, those of another setup in grey. change: of
-    the encounter against the newest comparable one. days_before: for each of `earlier`, how long before.
+    score: the photograph's. encounter: the one that it belongs to. earlier: oldest first; the newest
+    `MOST_EARLIER` are drawn, those of another setup in grey. change: of the encounter against the newest
+    comparable one. days_before: for each of `earlier`, how long before.
     """
     canvas = Image.new("RGB", (WIDTH, HEIGHT), "white")
     pen = ImageDraw.Draw(canvas)
@@ -66,7 +68,7 @@ def draw_comparison(
         pen.text((left + _PANEL / 2, 20), title, _BLACK, font(32, bold=True), anchor="ma")
         canvas.paste(_cropped(picture), (left, _TOP))
     _draw_colour_bar(canvas, pen)
-    _draw_verdict(pen, score, change)
+    _draw_verdict(pen, score, visit_in_words(encounter, change))
     _draw_scale(pen, score)
     setup = score.provenance.digest()
     shown = list(zip(earlier, days_before, strict=True))[-MOST_EARLIER:]
@@ -95,11 +97,11 @@ def _draw_colour_bar(canvas: Image.Image, pen: ImageDraw.ImageDraw) -> None:
     pen.text((left + _PANEL, row + 26), "strong", _BLACK, font(SMALLEST_TEXT), anchor="ra")
 
 
-def _draw_verdict(pen: ImageDraw.ImageDraw, score: Score, change: Change | None) -> None:
+def _draw_verdict(pen: ImageDraw.ImageDraw, score: Score, visit: str) -> None:
     row = _TOP + _PANEL + 16
     text = f"Score {score.value:.2f} \N{PLUS-MINUS SIGN} {score.uncertainty:.2f}"
     pen.text((_MARGIN, row), text, _ACCENT, font(44, bold=True))
-    pen.text((_MARGIN, row + 60), change_in_words(change), _BLACK, font(SMALLEST_TEXT + 2))
+    pen.text((_MARGIN, row + 60), visit, _BLACK, font(SMALLEST_TEXT + 2))
 
 
 def _column(value: float) -> float:

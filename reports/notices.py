@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pipeline.encounter_score import Change
+from pipeline.encounter_score import Change, EncounterScore
 from pipeline.result import FITTED_OTHERWISE, Provenance
 
 RESEARCH_USE_NOTICE: Final = "For research use only. Not a medical device."
@@ -43,3 +43,11 @@ def change_in_words(change: Change | None) -> str:
         return "No earlier comparable score."
     verdict = "exceeds noise" if change.exceeds_noise else "within noise"
     return f"Change {change.change:+.2f}: {verdict} (+/- {change.smallest:.2f})."
+
+
+def visit_in_words(encounter: EncounterScore, change: Change | None) -> str:
+    """Return the same beside the score of one photograph; of several, changes are between their means."""
+    words = change_in_words(change)
+    if encounter.photographs == 1:
+        return words
+    return f"Visit's mean {encounter.value:.2f} of {encounter.photographs} photographs. {words}"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dicom_node.kept_pictures import packed, unpacked
+from pipeline.encounter_score import Change, encounter_score
 from pipeline.result import FaceImages
 from reports.comparison_image import build_comparison_image
 from reports.comparison_picture import HEIGHT, SMALLEST_TEXT, WIDTH, Panels, draw_comparison, how_long_ago
+from reports.notices import change_in_words, visit_in_words
 from reports.reported_photograph import ObjectReference
-from tests.report_samples import CREATED, course, encoded, pattern, score, secondary_capture
+from tests.report_samples import CREATED, STUDY_UID, course, encoded, pattern, score, secondary_capture
 
 PREDECESSOR = ObjectReference("1.2.840.10008.5.1.4.1.1.7", "1.2.3", "1.2.4")
 
@@ -42,11 +46,38 @@ def test_text_stays_legible_when_a_viewer_shows_it_1024_pixels_wide() -> None:
 def test_earlier_scores_and_the_current_one_are_on_the_scale() -> None:
     told = course()
     panels = Panels(*(even(90) for _ in range(3)))
-    with_history = draw_comparison(panels, score(), told.history[:3], told.change, [365, 120, 60])
-    alone = draw_comparison(panels, score(), [], None, [])
-    moved = draw_comparison(panels, score(value=2.0), [], None, [])
+    with_history = draw_comparison(
+        panels, score(), told.encounter, told.history[:3], told.change, [365, 120, 60]
+    )
+    alone = draw_comparison(panels, score(), told.encounter, [], None, [])
+    moved = draw_comparison(panels, score(value=2.0), told.encounter, [], None, [])
     assert (with_history != alone).any(axis=2).sum() > 2000
     assert (moved != alone).any(axis=2).sum() > 2000
+
+
+def visit(*values: float, change: Change | None):
+    """Return the line about a visit of photographs with these scores."""
+    scores = [(f"{STUDY_UID}.1.{number}", score(value=value)) for number, value in enumerate(values, 1)]
+    return visit_in_words(encounter_score(STUDY_UID, "20260304", "", scores), change)
+
+
+def test_the_change_of_a_visit_of_several_photographs_names_their_mean() -> None:
+    # The photograph's own score stands above it: from 5.5 nobody would see that 5.0 changed by 0.
+    change = Change(course().history[2], 0.0, 1.39)
+    words = change_in_words(change)
+    assert visit(5.5, 4.5, change=change) == f"Visit's mean 5.00 of 2 photographs. {words}"
+    assert visit(5.5, 4.5, 2.0, change=None).startswith("Visit's mean 4.00 of 3 photographs. No earlier")
+    assert visit(5.5, change=change) == words
+
+
+def test_the_picture_shows_the_visits_mean_and_has_room_for_it() -> None:
+    one, several = course().encounter, replace(course().encounter, photographs=99)
+    panels = Panels(*(even(90) for _ in range(3)))
+    pictures = [draw_comparison(panels, score(), each, [], course().change, []) for each in (one, several)]
+    rows, columns = np.nonzero((pictures[0] != pictures[1]).any(axis=2))
+    assert len(rows) > 0
+    assert columns.max() < WIDTH - 24
+    assert rows.max() - rows.min() < 40  # one line, and nothing else moved
 
 
 def test_it_names_no_one_and_no_day() -> None:
