@@ -62,10 +62,15 @@ def reopen(session: Session, patient: Patient) -> int:
     """Let every study of the patient be scored and reported anew; return how many. The caller commits.
 
     What is scored under the node's setup already is not scored again, and a report that shows all there is
-    stays the newest. The results that are there stay, and their successors name them.
+    stays the newest. The results that are there stay, and their successors name them. Photographs that
+    retention has taken away stay covered: there is nothing left to score.
     """
     studies = list(session.scalars(select(Encounter.id).where(Encounter.patient_pk == patient.id)))
-    session.execute(update(Photograph).where(Photograph.encounter_pk.in_(studies)).values(report_pk=None))
+    session.execute(
+        update(Photograph)
+        .where(Photograph.encounter_pk.in_(studies), Photograph.purged_at.is_(None))
+        .values(report_pk=None)
+    )
     session.execute(
         update(Encounter).where(Encounter.id.in_(studies)).values(reopened=Encounter.reopened + 1)
     )

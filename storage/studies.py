@@ -38,7 +38,9 @@ def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> l
     What is covered stays closed when the scoring setup changes: an upgrade must not score a whole
     archive again by itself. The cost follows the number of uncovered photographs, not of all.
     """
-    uncovered = select(Photograph.encounter_pk).where(Photograph.report_pk.is_(None))
+    uncovered = select(Photograph.encounter_pk).where(
+        Photograph.report_pk.is_(None), Photograph.purged_at.is_(None)
+    )
     encounters = session.scalars(
         select(Encounter)
         .where(
@@ -99,7 +101,11 @@ def later_covered_studies(session: Session, sop_instance_uid: str, setup_digest:
     waiting = session.scalar(
         select(Photograph.id)
         .join(Encounter, Encounter.id == Photograph.encounter_pk)
-        .where(Encounter.patient_pk == own.patient_pk, Photograph.report_pk.is_(None))
+        .where(
+            Encounter.patient_pk == own.patient_pk,
+            Photograph.report_pk.is_(None),
+            Photograph.purged_at.is_(None),
+        )
         .limit(1)
     )
     if waiting is not None or not usable_date(own):

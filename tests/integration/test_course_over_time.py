@@ -26,8 +26,9 @@ from storage.artefacts import (
 from storage.consistency import inspect_store
 from storage.deliveries import DELIVERED
 from storage.intake import OtherPatientError, Outcome
+from storage.recent_studies import recent_studies
 from storage.retention import purge_photographs, purge_results
-from storage.tables import AuditEvent, Base, Delivery, Patient
+from storage.tables import AuditEvent, Base, Delivery, Patient, Photograph
 from tests.small_archive import SmallArchive, photograph
 from tests.small_scorer import executions
 
@@ -266,6 +267,37 @@ def test_retention_takes_the_kept_pictures_too_and_later_encounters_still_tell_t
     (_, report) = archive.rows(STRUCTURED_REPORT)
     read = pydicom.dcmread(archive.store.absolute(report.path))
     assert measured(read, "SCORE_PREV") == [pytest.approx(1 + 6 * 90 / 255, abs=0.005)]
+
+
+@pytest.mark.parametrize("opened", ["rescored", "merged", "by an earlier version"])
+def test_what_retention_took_away_waits_for_no_report_when_its_patient_is_opened_anew(
+    archive: SmallArchive, opened: str
+) -> None:
+    patient = "TEST-NEW" if opened == "merged" else "TEST-1"
+    archive.receive(photograph(1, brightness=90))
+    archive.settle()
+    with archive.sessions.begin() as session:
+        session.execute(update(Delivery).values(state=DELIVERED))
+        later = archive.now + timedelta(days=1)
+        assert purge_photographs(session, archive.store.delete, before=later, now=later, limit=10) == 1
+    if opened == "merged":
+        archive.receive(photograph(4, PatientID=patient))
+        archive.settle()
+        run(archive, "patient", "merge", "TEST-1", patient)
+    elif opened == "rescored":
+        run(archive, "rescore", patient)
+    with archive.sessions.begin() as session:
+        studies = recent_studies(session, limit=10)
+        assert [study.reported for study in studies] == [study.photographs for study in studies]
+        if opened == "by an earlier version":
+            session.execute(update(Photograph).values(report_pk=None))
+    assert archive.settle() == 0  # nothing is left of it to score
+    for study, brightness in ((3, 150), (2, 120)):
+        archive.receive(photograph(study, brightness=brightness, PatientID=patient))
+        archive.settle()
+    reports = [pydicom.dcmread(archive.store.absolute(row.path)) for row in archive.rows(STRUCTURED_REPORT)]
+    previous = [measured(one, "SCORE_PREV") for one in reports if str(one.StudyDate) == "20250310"]
+    assert previous == [[pytest.approx(1 + 6 * before / 255, abs=0.005)] for before in (90, 120)]
 
 
 def test_what_was_killed_after_the_score_is_made_of_what_was_kept(
