@@ -118,7 +118,7 @@ def test_an_archive_that_is_away_is_asked_again_and_a_wildcard_never(tmp_path: P
         modalities=("XC",),
         most_studies=5,
     )
-    assert scu.fetch("TEST-*", "", before="20250101", known_studies=[]) == 0
+    assert scu.fetch("TEST-*", "", before="20250101", apart_from="", known=()) == 0
     clock = [now]
     priors = Priors(sessions=sessions, scu=scu, clock=lambda: clock[0])
     assert priors.ask_due() == 0
