@@ -4,59 +4,103 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.priors_scu import PriorsError, PriorsScu
-from storage.priors import mark_asked, patients_to_ask
+from dicom_node.priors_scu import PriorsError, PriorsScu, UnusableArchiveError
+from storage.priors import PatientToAsk, mark_asked, patients_to_ask
 
 _log = structlog.get_logger(__name__)
 
 _FIRST_RETRY = timedelta(minutes=1)
 _LONGEST_RETRY = timedelta(hours=1)
+# Some three days of tries: an archive that answers and fails may be short of room over a weekend.
+_ATTEMPTS = 72
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """After how many failures, and until when, something is left alone."""
+
+    failures: int
+    until: datetime
+
+    def is_over(self, now: datetime) -> bool:
+        return self.until <= now
+
+    def after_another(self, now: datetime) -> _Wait:
+        # The exponent is bounded, or that of an archive which is away for days would overflow.
+        pause = min(_FIRST_RETRY * 2 ** min(self.failures, 10), _LONGEST_RETRY)
+        return _Wait(self.failures + 1, now + pause)
+
+
+_NO_WAIT = _Wait(0, datetime.min.replace(tzinfo=UTC))
 
 
 @dataclass(slots=True, kw_only=True)
 class Priors:
     """A chore: `ask_due` is called again and again.
 
-    A failure is tried again after a minute, then after twice as long each time, up to an hour. A kill in
-    between only means that the archive is asked again; what it sends twice is known.
+    A failure is tried again after a minute, then after twice as long each time, up to an hour. While the
+    archive is away or takes no requests, nothing else is tried. A patient for whom it answers and fails holds
+    up nobody else, and is given up after `attempts`. A kill in between only means that the archive is asked
+    again, for what has not come by then, and that failures are counted anew.
     """
 
     sessions: sessionmaker[Session]
     scu: PriorsScu
     clock: Callable[[], datetime]
-    _waits: dict[int, tuple[datetime, timedelta]] = field(default_factory=dict)
+    attempts: int = _ATTEMPTS
+    _of_archive: _Wait = _NO_WAIT
+    _of_patients: dict[int, _Wait] = field(default_factory=dict)
 
     def ask_due(self) -> int:
         """Ask for every patient that is due; return how many photographs were asked for."""
+        now, total = self.clock(), 0
+        if not self._of_archive.is_over(now):
+            return 0
+        waiting = {key for key, wait in self._of_patients.items() if not wait.is_over(now)}
         with self.sessions() as session:
-            due = [one for one in patients_to_ask(session) if self._is_due(one.key)]
-        total = 0
+            due = patients_to_ask(session, waiting=waiting)
         for one in due:
             try:
-                found = self.scu.fetch(
-                    one.patient_id, one.issuer, before=one.newest_study, known_studies=one.studies
-                )
-            except PriorsError as error:
-                self._wait(one.key)
+                found = self._fetch(one)
+            except UnusableArchiveError as error:
+                self._of_archive = self._of_archive.after_another(self.clock())
                 _log.warning("priors not fetched", error=str(error))
-                # Whatever ails the archive ails it for the next patient, too.
                 return total
-            self._waits.pop(one.key, None)
-            with self.sessions.begin() as session:
-                mark_asked(session, one.key, at=self.clock())
+            except PriorsError as error:
+                self._of_archive = _NO_WAIT
+                self._failed(one.key, str(error))
+                # The next turn asks for the others: an archive that fails at everybody is not overrun.
+                return total
+            self._of_archive = _NO_WAIT
+            self._mark_asked(one.key)
             _log.info("priors asked for", photographs=found)
             total += found
         return total
 
-    def _is_due(self, key: int) -> bool:
-        return key not in self._waits or self._waits[key][0] <= self.clock()
+    def _fetch(self, one: PatientToAsk) -> int:
+        return self.scu.fetch(
+            one.patient_id,
+            one.issuer,
+            before=one.newest_study,
+            apart_from=one.first_study,
+            known=one.photographs,
+        )
 
-    def _wait(self, key: int) -> None:
-        _, last = self._waits.get(key, (self.clock(), _FIRST_RETRY / 2))
-        pause = min(2 * last, _LONGEST_RETRY)
-        self._waits[key] = (self.clock() + pause, pause)
+    def _failed(self, key: int, error: str) -> None:
+        wait = self._of_patients.get(key, _NO_WAIT).after_another(self.clock())
+        if wait.failures < self.attempts:
+            self._of_patients[key] = wait
+            _log.warning("priors not fetched", error=error, attempt=wait.failures)
+            return
+        self._mark_asked(key)
+        _log.error("priors given up", error=error, attempts=wait.failures)
+
+    def _mark_asked(self, key: int) -> None:
+        self._of_patients.pop(key, None)
+        with self.sessions.begin() as session:
+            mark_asked(session, key, at=self.clock())

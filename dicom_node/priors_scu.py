@@ -5,7 +5,7 @@ What is moved arrives at the receiver like everything else, and is checked there
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,8 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from dicom_node.caller import Caller, Peer
 from dicom_node.received_dataset import is_uid
 
+_FIND: Final = StudyRootQueryRetrieveInformationModelFind
+_MOVE: Final = StudyRootQueryRetrieveInformationModelMove
 _PHOTOGRAPHS: Final = (VLPhotographicImageStorage, SecondaryCaptureImageStorage)
 _PENDING: Final = (0xFF00, 0xFF01)
 # What would match more than one value (PS3.4 C.2.2.2.4), or be taken for several.
@@ -27,7 +29,11 @@ _NOT_IN_AN_IDENTIFIER: Final = frozenset("*?\\")
 
 
 class PriorsError(Exception):
-    """The archive could not be asked, or did not do it; the text is a class of failure and holds no data."""
+    """The archive did not do it; the text is one word, a class of failure, and holds no data."""
+
+
+class UnusableArchiveError(PriorsError):
+    """No association with what is needed is to be had: nor would one be for another patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,94 +55,113 @@ class PriorsScu:
     modalities: tuple[str, ...]
     most_studies: int
 
-    def fetch(self, patient_id: str, issuer: str, *, before: str, known_studies: Sequence[str]) -> int:
+    def fetch(
+        self, patient_id: str, issuer: str, *, before: str, apart_from: str, known: Collection[str]
+    ) -> int:
         """Have every earlier photograph of the patient moved to us; return how many were asked for.
 
-        before: no study dated after this day (YYYYMMDD) is taken. known_studies: what the node has already.
-        An identifier with wildcards is never asked for: it would match other patients.
+        before: no study dated after this day (YYYYMMDD) is taken. apart_from: UID of the study that its
+        sender sends by itself, perhaps just now. known: SOP Instance UIDs of what the node has already; of a
+        study whose move broke off, only the rest is asked for. An identifier with wildcards is never asked
+        for: it would match other patients.
 
         Raises:
-            PriorsError: no association, a refusal, or a move that failed in part.
+            UnusableArchiveError: it is away, or does not let us ask and move.
+            PriorsError: it refused, what it answers cannot be used, or a series was not moved, or in part.
 
         """
         if not patient_id or _NOT_IN_AN_IDENTIFIER & set(patient_id + issuer):
             return 0
         association = self._associate()
         try:
-            found = [
+            missing = [
                 series
-                for study in self._studies(association, patient_id, issuer, before, known_studies)
-                for series in self._series(association, study)
+                for study in self._studies(association, patient_id, issuer, before, apart_from)
+                for series in self._series(association, study, known)
             ]
-            for series in found:
-                self._move(association, series)
+            self._move_all(association, missing)
+        except (RuntimeError, ValueError) as error:
+            # So pynetdicom tells of an association that is lost, and of a query that cannot be encoded.
+            raise PriorsError(f"failed_{type(error).__name__}") from None
         finally:
             self.caller.release(association)
-        return sum(len(series.sop_instance_uids) for series in found)
+        return sum(len(series.sop_instance_uids) for series in missing)
 
     def _associate(self) -> Association:
-        contexts = [
-            (StudyRootQueryRetrieveInformationModelFind, None),
-            (StudyRootQueryRetrieveInformationModelMove, None),
-        ]
         try:
-            association = self.caller.associate(self.archive, contexts)
+            association = self.caller.associate(self.archive, [(_FIND, None), (_MOVE, None)])
         except (OSError, ValueError) as error:
-            raise PriorsError(f"no association ({type(error).__name__})") from None
+            raise UnusableArchiveError(f"no_association_{type(error).__name__}") from None
         if not association.is_established:
-            raise PriorsError("no association")
+            raise UnusableArchiveError("no_association")
+        accepted = {context.abstract_syntax for context in association.accepted_contexts}
+        for model, service in ((_FIND, "find"), (_MOVE, "move")):
+            if model not in accepted:
+                self.caller.release(association)
+                raise UnusableArchiveError(f"{service}_not_accepted")
         return association
 
     def _studies(
-        self, association: Association, patient_id: str, issuer: str, before: str, known: Sequence[str]
+        self, association: Association, patient_id: str, issuer: str, before: str, apart_from: str
     ) -> list[str]:
-        """Return the patient's unknown studies, at most `most_studies`, the newest."""
+        """Return the patient's other studies, at most `most_studies`, the newest."""
         wanted = {"PatientID": patient_id, "IssuerOfPatientID": issuer, "StudyDate": f"-{before}"}
         answers = self._find(association, "STUDY", wanted | {"StudyInstanceUID": "", "ModalitiesInStudy": ""})
         dated = sorted(
-            (str(answer.get("StudyDate") or ""), str(answer.StudyInstanceUID))
+            (answer["StudyDate"], _uid(answer, "StudyInstanceUID"))
             for answer in answers
-            if str(answer.get("PatientID") or "").strip() == patient_id
-            and str(answer.get("IssuerOfPatientID") or issuer).strip() == issuer
+            if answer["PatientID"] == patient_id and (answer["IssuerOfPatientID"] or issuer) == issuer
         )
-        new = [uid for date, uid in dated if uid not in known and is_uid(uid) and date and date <= before]
-        return new[-self.most_studies :]
+        others = [uid for date, uid in dated if uid != apart_from and is_uid(uid) and date and date <= before]
+        return others[-self.most_studies :]
 
-    def _series(self, association: Association, study: str) -> Iterator[PriorSeries]:
+    def _series(self, association: Association, study: str, known: Collection[str]) -> Iterator[PriorSeries]:
         for series in self._find(
             association, "SERIES", {"StudyInstanceUID": study, "SeriesInstanceUID": "", "Modality": ""}
         ):
-            if str(series.get("Modality") or "") not in self.modalities:
+            if series["Modality"] not in self.modalities:
                 continue
+            series_uid = _uid(series, "SeriesInstanceUID")
             wanted = {
                 "StudyInstanceUID": study,
-                "SeriesInstanceUID": str(series.SeriesInstanceUID),
+                "SeriesInstanceUID": series_uid,
                 "SOPInstanceUID": "",
                 "SOPClassUID": "",
             }
             images = [
-                str(image.SOPInstanceUID)
+                uid
                 for image in self._find(association, "IMAGE", wanted)
-                if str(image.get("SOPClassUID") or "") in _PHOTOGRAPHS
+                if image["SOPClassUID"] in _PHOTOGRAPHS
+                and (uid := _uid(image, "SOPInstanceUID")) not in known
             ]
             if images:
-                yield PriorSeries(study, str(series.SeriesInstanceUID), tuple(images))
+                yield PriorSeries(study, series_uid, tuple(images))
 
-    def _find(self, association: Association, level: str, keys: Mapping[str, str]) -> list[Dataset]:
+    def _find(self, association: Association, level: str, keys: Mapping[str, str]) -> list[dict[str, str]]:
+        """Return the values of `keys` in each answer."""
         query = Dataset()
         query.QueryRetrieveLevel = level
         for keyword, value in keys.items():
             setattr(query, keyword, value)
         if not all(value.isascii() for value in keys.values()):
             query.SpecificCharacterSet = "ISO_IR 192"
-        answers = []
-        for status, identifier in association.send_c_find(query, StudyRootQueryRetrieveInformationModelFind):
-            code = status.get("Status")
-            if code in _PENDING and identifier is not None:
-                answers.append(identifier)
-            elif code not in (0x0000, *_PENDING):
-                raise PriorsError("find failed" if code is None else f"find failed ({code:04X})")
-        return answers
+        # All of them, whatever they say: the association is needed again.
+        answers = list(association.send_c_find(query, _FIND))
+        _check("find", [status for status, _ in answers])
+        return [_read(answer, keys) for status, answer in answers if status.Status in _PENDING]
+
+    def _move_all(self, association: Association, missing: Iterable[PriorSeries]) -> None:
+        """Have every series moved, also after one that failed, whose PriorsError is raised at the end."""
+        failures = []
+        for series in missing:
+            try:
+                self._move(association, series)
+            except PriorsError as error:
+                failures.append(error)
+                if not association.is_established:
+                    break
+        if failures:
+            raise failures[0]
 
     def _move(self, association: Association, series: PriorSeries) -> None:
         query = Dataset()
@@ -144,8 +169,30 @@ class PriorsScu:
         query.StudyInstanceUID = series.study_instance_uid
         query.SeriesInstanceUID = series.series_instance_uid
         query.SOPInstanceUID = list(series.sop_instance_uids)
-        answers = association.send_c_move(query, self.destination, StudyRootQueryRetrieveInformationModelMove)
-        for status, _ in answers:
-            code = status.get("Status")
-            if code not in (0x0000, *_PENDING):
-                raise PriorsError("move failed" if code is None else f"move failed ({code:04X})")
+        answers = list(association.send_c_move(query, self.destination, _MOVE))
+        _check("move", [status for status, _ in answers])
+
+
+def _check(service: str, statuses: Iterable[Dataset]) -> None:
+    """Raise PriorsError unless every status is of a success or of more to come."""
+    for status in statuses:
+        if "Status" not in status:
+            raise PriorsError(f"{service}_not_answered")
+        if status.Status not in (0x0000, *_PENDING):
+            raise PriorsError(f"{service}_failed_{status.Status:04X}")
+
+
+def _read(answer: Dataset | None, keywords: Iterable[str]) -> dict[str, str]:
+    """Return the values, '' for those that there are none of. Raises PriorsError: it cannot be parsed."""
+    if answer is None:
+        raise PriorsError("unusable_answer")
+    try:
+        return {keyword: str(answer.get(keyword) or "").strip(" \0") for keyword in keywords}
+    except Exception:  # as in `received_dataset`: a parser may raise nearly anything
+        raise PriorsError("unusable_answer") from None
+
+
+def _uid(answer: Mapping[str, str], keyword: str) -> str:
+    if not answer[keyword]:
+        raise PriorsError(f"answer_without_{keyword}")
+    return answer[keyword]

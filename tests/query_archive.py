@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from dicom_node.caller import Caller
+from dicom_node.priors_scu import PriorsScu
 from tests.peers import LOOPBACK
+from tests.receiving import photograph
 
 ARCHIVE = "ARCHIVE"
 _UNIQUE = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
@@ -28,7 +31,9 @@ class QueryArchive:
 
     to: the port that it moves to. moved: the SOP Instance UIDs of each C-MOVE. queries: the level of each
     C-FIND. associations: how many it took. abort_after: objects of a C-MOVE after which it aborts. without: a
-    keyword that its answers lack. refused: the patients for whom a C-MOVE ends with `status`.
+    keyword that its answers lack. refused: the patients and studies of
+    which a C-MOVE ends with `status`. failing: the level at which a C-FIND ends with `status`. hang_up:
+    aborts every association.
     """
 
     datasets: list[Dataset]
@@ -43,12 +48,17 @@ class QueryArchive:
     abort_after: int | None = None
     without: str = ""
     refused: set[str] = field(default_factory=set)
+    failing: str = ""
     status: int = 0xA702
+    hang_up: Callable[[], None] = lambda: None
 
     def find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         query = event.identifier
         level = str(query.QueryRetrieveLevel)
         self.queries.append(level)
+        if level == self.failing:
+            yield self.status, None
+            return
         answered = set()
         for dataset in self.datasets:
             unique = str(dataset[_UNIQUE[level]].value)
@@ -69,7 +79,7 @@ class QueryArchive:
         contexts = [_context(one) for one in chosen[:1]]
         yield LOOPBACK, self.to, {"contexts": contexts}
         yield len(chosen)
-        if {str(one.PatientID) for one in chosen} & self.refused:
+        if {str(v) for one in chosen for v in (one.PatientID, one.StudyInstanceUID)} & self.refused:
             yield self.status, None
             return
         for number, dataset in enumerate(chosen):
@@ -93,6 +103,22 @@ def _matches(dataset: Dataset, query: Dataset) -> bool:
     return True
 
 
+def scu_of(archive: QueryArchive) -> PriorsScu:
+    return PriorsScu(
+        caller=Caller(ae_title="FACENORM", connect_seconds=2, association_seconds=5, response_seconds=5),
+        archive=archive,
+        destination="FACENORM",
+        modalities=("XC",),
+        most_studies=5,
+    )
+
+
+def prior_study(date: str, count: int, **changes: str) -> list[Dataset]:
+    """Return the photographs of a study of one series; `date` is YYYYMMDD."""
+    of_all = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid(), "StudyDate": date}
+    return [photograph(Modality="XC", **of_all, **changes) for _ in range(count)]
+
+
 @contextmanager
 def running_query_archive(
     datasets: Sequence[Dataset], *, to: int = 0, moves: bool = True
@@ -106,9 +132,9 @@ def running_query_archive(
             archive.associations += 1
 
     entity = AE(ae_title=ARCHIVE)
-    entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
+    entity.add_supported_context(StudyRootQueryRetrieveInformationModelFind, ExplicitVRLittleEndian)
     if moves:
-        entity.add_supported_context(StudyRootQueryRetrieveInformationModelMove)
+        entity.add_supported_context(StudyRootQueryRetrieveInformationModelMove, ExplicitVRLittleEndian)
     server = entity.start_server(
         (LOOPBACK, 0),
         block=False,
@@ -119,6 +145,12 @@ def running_query_archive(
         ],
     )
     archive.port = server.server_address[1]
+
+    def hang_up() -> None:
+        for association in server.active_associations:
+            association.abort()
+
+    archive.hang_up = hang_up
     try:
         yield archive
     finally:
