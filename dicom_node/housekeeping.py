@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -27,8 +28,8 @@ LEASE_SECONDS = 150.0
 LEASE = "housekeeping"
 # A turn ends soon, and goes on in the next.
 _BATCH = 500
-# Deleting from a bucket takes some 50 ms a file, and photographs are recorded in between.
-_AT_ONCE = 20
+# Between a file and its row little time passes in which someone else may change the row.
+_AT_ONCE = 1
 _REPORTABLE = timedelta(days=1)
 
 
@@ -78,16 +79,30 @@ class Housekeeping:
             _log.info("files purged", photographs=photographs, artefacts=results)
 
     def _purge_some(self, purge: Callable[..., int], days: int) -> int:
-        """Delete up to `_BATCH` that are older, a few in each transaction, which others wait for."""
+        """Delete up to `_BATCH` that are older.
+
+        No file while the database is kept from others: what would go is looked up, deleted, and recorded. A
+        process that ends in between finds the row again.
+        """
         purged, now = 0, self.clock()
         while days and purged < _BATCH:
+            some = partial(purge, before=now - timedelta(days=days), now=now, limit=_AT_ONCE)
+            due: list[str] = []
+            with self.sessions() as session:  # and taken back at its end
+                some(session, due.append)
+            for path in due:
+                self.store.delete(path)
             with self.sessions.begin() as session:
-                before = now - timedelta(days=days)
-                found = purge(session, self.store.delete, before=before, now=now, limit=_AT_ONCE)
+                found = some(session, partial(self._delete_unless, due))
             purged += found
             if found < _AT_ONCE:
                 break
         return purged
+
+    def _delete_unless(self, deleted: Collection[str], path: str) -> None:
+        """Delete what has come due since it was looked up, which is rare."""
+        if path not in deleted:
+            self.store.delete(path)
 
     def _sweep(self) -> None:
         """Give up what would wait for ever, so that it is seen."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.commands.node_database import node_database
 from dicom_node.commands.patient_lookup import operator, patient_or_exit
@@ -72,13 +73,26 @@ def erase(
             forget_studies(queue, held.studies)
         # Before the rows are gone for good: killed here, the command can be run again. And not while the
         # database is kept from others, since a bucket takes its time for each file.
-        _delete(store, held.paths)
-        with sessions.begin() as session:
-            found = patient_or_exit(session, patient_id, issuer)
-            now_held = holdings(session, found)
-            erase_rows(session, found, now_held, at=datetime.now(UTC), actor=operator())
-            _delete(store, set(now_held.paths) - set(held.paths))
+        gone, left = set[str](), set(held.paths)
+        while True:
+            _delete(store, left)
+            gone |= left
+            if not (left := _erase_rows(sessions, patient_id, issuer, gone)):
+                break
     typer.echo("Erased. The audit holds that it was done; backups and the PACS are yours to clear.")
+
+
+def _erase_rows(
+    sessions: sessionmaker[Session], patient_id: str, issuer: str | None, gone: set[str]
+) -> set[str]:
+    """Erase the rows, unless there are files that are not `gone`: what came meanwhile. Return their paths."""
+    with sessions.begin() as session:
+        found = patient_or_exit(session, patient_id, issuer)
+        held = holdings(session, found)
+        left = set(held.paths) - gone
+        if not left:
+            erase_rows(session, found, held, at=datetime.now(UTC), actor=operator())
+    return left
 
 
 def _delete(store: FileStore, paths: Iterable[str]) -> None:

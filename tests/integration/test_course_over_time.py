@@ -25,12 +25,14 @@ from storage.artefacts import (
 )
 from storage.consistency import inspect_store
 from storage.deliveries import DELIVERED
+from storage.instances import InstanceStore
 from storage.intake import OtherPatientError, Outcome
 from storage.recent_studies import recent_studies
 from storage.retention import purge_photographs, purge_results
 from storage.tables import AuditEvent, Base, Delivery, Patient, Photograph
 from tests.small_archive import SmallArchive, photograph
 from tests.small_scorer import executions
+from tests.unit.rows import write_elsewhere
 
 
 @pytest.fixture
@@ -209,6 +211,30 @@ def test_an_erased_patient_leaves_the_audit_alone(archive: SmallArchive) -> None
     run(archive, "patient", "erase", "TEST-1", "--yes", status=1)
     # What comes back later is a new patient.
     assert archive.receive(photograph(1)) is Outcome.STORED
+
+
+def test_others_write_while_the_files_of_a_patient_go_and_what_comes_meanwhile_goes_too(
+    archive: SmallArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowStore(InstanceStore):
+        late = [photograph(2), photograph(3)]  # noqa: RUF012
+
+        def delete(self, path: str) -> None:
+            write_elsewhere(self.folder)
+            if self.late:
+                archive.receive(self.late.pop())
+            super().delete(path)
+
+    archive.receive(photograph(1))
+    archive.settle()
+    monkeypatch.setattr("dicom_node.commands.patient.open_store", lambda _: SlowStore(archive.store.folder))
+    run(archive, "patient", "erase", "TEST-1", "--yes")
+    assert SlowStore.late == []
+    assert list((archive.folder / "data").rglob("*.dcm")) == []
+    with archive.sessions() as session:
+        assert session.scalars(select(Patient)).all() == []
+        (audited,) = session.scalars(select(AuditEvent).where(AuditEvent.event == "patient_erased"))
+    assert audited.detail["photographs"] == 3
 
 
 def test_history_as_csv_and_as_a_picture(archive: SmallArchive, tmp_path: Path) -> None:

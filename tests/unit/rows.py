@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,17 @@ def database(folder: Path) -> sessionmaker[Session]:
     engine = connect(f"sqlite:///{folder / 'facenorm.sqlite'}")
     migrate(engine)
     return sessions(engine)
+
+
+def write_elsewhere(folder: Path) -> None:
+    """Write into the SQLite database in `folder` over another connection. Raises where it has to wait."""
+    other = sqlite3.connect(folder / "facenorm.sqlite", timeout=0, isolation_level=None)
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("UPDATE patient SET patient_id = patient_id")
+        other.execute("COMMIT")
+    finally:
+        other.close()
 
 
 def add_photograph(session: Session, uid: str, *, study: str = "1.2.3", at: datetime = NOON) -> Photograph:

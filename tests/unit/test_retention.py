@@ -15,7 +15,7 @@ from storage.deliveries import dead, mark_delivered, waiting
 from storage.instances import InstanceStore
 from storage.studies import quiet_studies
 from storage.tables import Artefact, AuditEvent, Commitment, Photograph
-from tests.unit.rows import NOON, add_object, add_photograph, database
+from tests.unit.rows import NOON, add_object, add_photograph, database, write_elsewhere
 
 
 @dataclass
@@ -79,6 +79,38 @@ def test_files_go_when_their_days_are_over_and_rows_stay(kept: _Kept) -> None:
         assert session.scalars(select(Artefact.purged_at)).one() == NOON + timedelta(days=21)
         purged = session.scalars(select(AuditEvent).where(AuditEvent.event == "purged")).all()
     assert [(row.patient_id, row.study_instance_uid) for row in purged] == [("TEST-1", "1.2.2")] * 2
+
+
+class _SlowStore(InstanceStore):
+    """A place for files that takes its time: others write into the database meanwhile."""
+
+    deleted = 0
+
+    def delete(self, path: str) -> None:
+        write_elsewhere(self.folder.parent)
+        super().delete(path)
+        self.deleted += 1
+
+
+def test_others_write_into_the_database_while_files_are_deleted(kept: _Kept) -> None:
+    store = kept.store = _SlowStore(kept.store.folder)
+    _deliver(kept)
+    kept.keep_house(1000)
+    assert kept.files == (False, False)
+    assert store.deleted == 2
+    with kept.sessions() as session:
+        assert session.scalars(select(Photograph.purged_at)).one() == NOON + timedelta(days=1000)
+        purged = session.scalars(select(AuditEvent).where(AuditEvent.event == "purged")).all()
+    assert len(purged) == 2
+
+
+def test_what_is_deleted_and_not_recorded_is_recorded_by_the_next_turn(kept: _Kept) -> None:
+    _deliver(kept)
+    for path in (kept.photograph, kept.result):
+        kept.store.delete(path)
+    kept.keep_house(1000)
+    with kept.sessions() as session:
+        assert session.scalars(select(Artefact.purged_at)).one() == NOON + timedelta(days=1000)
 
 
 def test_nothing_goes_that_is_still_to_be_delivered(kept: _Kept) -> None:
