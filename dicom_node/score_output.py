@@ -52,6 +52,7 @@ def as_json(scored: ScoredFile, provenance: Provenance) -> dict[str, object]:
         "local_features": details.get("local_features"),
         "further_features": details.get("further_features"),
         "region_shares": details.get("region_shares"),
+        "nearest_average": details.get("nearest_average"),
         "warnings": details.get("warnings"),
         "outline": details.get("outline"),
         "rows": result.rows,

@@ -31,3 +31,14 @@ def averages_to_choose_from(generator: Generator, profile: Profile) -> LatentAve
 def nearest_averages(averages: LatentAverages, w: Tensor) -> Tensor:
     """Return the average nearest to each latent, (B, w_dim) for w (B, w_dim), by Euclidean distance."""
     return averages.w[(w[:, None] - averages.w).norm(dim=2).argmin(1)]
+
+
+def number_of_average(generator: Generator, profile: Profile, average: Tensor | None) -> int | None:
+    """Return which of the averages that a face is pulled to the nearest of `average` (w_dim,) is, from 1 on.
+
+    None where there is one for everybody, or nobody knows.
+    """
+    averages = averages_to_choose_from(generator, profile)
+    if averages is None or average is None:
+        return None
+    return int((averages.w - average).norm(dim=1).argmin()) + 1

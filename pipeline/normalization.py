@@ -73,15 +73,16 @@ def normalize_batch(
     if profile.method == "newton":
         engine = engine or StepEngine.plain(generator, similarity_metric)
         noise, _ = _noise(generator, profile, seed)
-        return normalize_by_newton(engine, x_raw, masks, average, start, noise[1:-1], profile, progress)
+        found = normalize_by_newton(engine, x_raw, masks, average, start, noise[1:-1], profile, progress)
+        return [replace(one, average=own) for one, own in zip(found, average, strict=True)]
     latents = []
     for n, face in enumerate(faces):
         noise, randoms = _noise(generator, profile, seed)
         pulled = replace(generator, w_avg=average[n])
         objective = objective_for(pulled, similarity_metric, *face, profile, profile.draw_resolution)
         starts = torch.cat([start[n] + noise[:-1], goal[n, None]])
-        found = plain_loop(objective, starts, profile, randoms, progress)
-        latents.append(Latents(found.w[:-1], found.w[-1], found.similarity, found.averageness))
+        at = plain_loop(objective, starts, profile, randoms, progress)
+        latents.append(Latents(at.w[:-1], at.w[-1], at.similarity, at.averageness, average[n]))
     return latents
 
 

@@ -177,7 +177,8 @@ class Score:
     generator has no covariance. region_shares: each region's share of the deviation, the greatest first
     (`pipeline.region_shares`); empty in records from before they were kept. warnings: what about the
     photograph lessens the trust in the score (`pipeline.quality`). computation: on what; None in records from
-    before it was kept.
+    before it was kept. nearest_average: the number of the average that the face was pulled to, from 1 on;
+    None where one serves everybody. Of two scores with other ones part of the difference may be theirs.
     """
 
     value: float
@@ -193,6 +194,7 @@ class Score:
     region_shares: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[QualityWarning, ...] = ()
     computation: Computation | None = None
+    nearest_average: int | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for values outside their ranges."""

@@ -22,6 +22,7 @@ from pipeline.features import mean_by_name, mean_features
 from pipeline.locating import AlignedFace
 from pipeline.mask import outline_in_photograph
 from pipeline.measuring import Measuring, measured_features, measuring_on
+from pipeline.nearest_average import number_of_average
 from pipeline.newton_normalization import StepEngine
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
@@ -80,7 +81,7 @@ class PhotographScorer:
             )
         self.generator, self.metric = generator, metric
         self.device = _in_words(generator.device)
-        self.measurer = measuring.measurer
+        self.measurer, self._profile = measuring.measurer, measuring.profile
         self._regressor = regressor
         self._quality = measuring.gate
         self._region_baseline = RegionBaseline.of_card(generator.card)
@@ -166,6 +167,7 @@ class PhotographScorer:
             ),
             warnings=warnings,
             computation=Computation(self.device),
+            nearest_average=number_of_average(self.generator, self._profile, found.latents.average),
         )
         return Scored(score, face_images(face, found.normalized, found.anomaly_map, rgb))
 

@@ -91,6 +91,7 @@ def result_of(row: Scoring) -> Score | Rejection:
                 for one in stored.get("warnings", ())
             ),
             computation=Computation.from_dict(stored["computation"]) if stored.get("computation") else None,
+            nearest_average=stored.get("nearest_average"),
         )
     return Rejection(
         reason=RejectionReason(stored["reason"]),

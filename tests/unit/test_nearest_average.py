@@ -17,7 +17,7 @@ from models.generator_card import GeneratorError
 from models.latent_averages import LatentAverages, averages_path
 from models.latent_encoder import LatentEncoder
 from pipeline.latents import Latents
-from pipeline.nearest_average import nearest_averages
+from pipeline.nearest_average import nearest_averages, number_of_average
 from pipeline.normalization import average_and_goal, normalize, normalize_batch
 from pipeline.profile import Profile, ProfileError
 from pipeline.single_descent import SingleDescent
@@ -93,6 +93,15 @@ def test_faces_of_a_batch_keep_their_own_averages(profile: Profile) -> None:
     found = normalize_batch(generator, metric, pictures, masks, strong, 0)
     for latents, own, other in zip(found, generator.averages.w, generator.averages.w.flip(0), strict=True):
         assert (latents.w_norm[0] - own).norm() < 0.5 * (latents.w_norm[0] - other).norm()
+
+
+@METHODS
+def test_which_average_a_face_was_pulled_to_is_told(profile: Profile) -> None:
+    pictures, masks = faces(2)
+    generator, everybodys = two_averages(), replace(profile, average="population")
+    found = normalize_batch(generator, random_metric(), pictures, masks, profile, 0)
+    assert [number_of_average(generator, profile, one.average) for one in found] == [1, 2]
+    assert number_of_average(generator, everybodys, found[0].average) is None
 
 
 def test_the_single_descent_is_pulled_to_it_too() -> None:

@@ -40,6 +40,7 @@ REJECTION = Rejection(RejectionReason.NO_FACE, "no face was found", 10, 20, PROV
         replace(SCORE, local_features={"l_p99": 0.5}, further_features={"d_xmae": 0.125, "d_wcosine": 0.5}),
         replace(SCORE, region_shares={"nose": 0.75, "upper_lip": 0.25}),
         replace(SCORE, warnings=(QualityWarning(QualityIssue.BLURRED, "not quite sharp"),)),
+        replace(SCORE, nearest_average=3),
         REJECTION,
         Rejection(RejectionReason.UNREADABLE_PIXELS, "cannot be decoded"),
     ],
