@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
-from sqlalchemy import literal, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, literal, select
+from sqlalchemy.orm import Session, sessionmaker
 
 from storage.artefacts import STRUCTURED_REPORT
+from storage.database import reading
 from storage.deliveries import DEAD, DELIVERED
 from storage.file_store import FileStore
 from storage.instances import DamagedFileError
@@ -19,6 +21,9 @@ from storage.tables import Artefact, Delivery, Photograph, Scoring
 
 PHOTOGRAPH = "photograph"
 QUARANTINE = "quarantine"
+_T = TypeVar("_T")
+_TABLES: tuple[type[Photograph | Artefact], ...] = (Photograph, Artefact)
+_PAGE = 500
 
 
 class Fault(StrEnum):
@@ -46,24 +51,25 @@ class Finding:
     sop_instance_uid: str = ""
 
 
-def inspect_store(session: Session, store: FileStore) -> Iterator[Finding]:
-    """Yield what is wrong with files: those that no row names, and rows whose file is not as it was.
+def inspect_store(sessions: sessionmaker[Session], store: FileStore) -> list[Finding]:
+    """Return what is wrong with files: those that no row names, and rows whose file is not as it was.
 
-    Every file is read once. Raises OSError where the folder or the bucket cannot be read.
+    Every file is read, in no transaction: a node may run meanwhile. So what seems wrong is looked at once
+    more at the end, when it may have come or gone. Raises OSError where the place of files cannot be read.
     """
-    # Pictures are kept for later comparisons; a report can do without them.
-    pictures = select(Scoring.pictures_path).where(Scoring.pictures_path.is_not(None))
-    known = {path for path in session.scalars(pictures) if path}
-    for finding, path in _rows(session, store):
-        known.add(path)
-        if finding is not None:
-            yield finding
-    for kind in store.kinds():
-        if kind == QUARANTINE:
-            continue
-        for path in store.files(kind):
-            if path not in known:
-                yield Finding(Fault.ORPHAN_FILE, kind, path)
+    known: set[str] = set()
+    doubtful: list[_Row] = []
+    for row in _rows(sessions):
+        known.add(row.path)
+        if not row.purged and _fault(store, row):
+            doubtful.append(row)
+    with reading(sessions) as session:
+        # Pictures are kept for later comparisons; a report can do without them.
+        pictures = select(Scoring.pictures_path).where(Scoring.pictures_path.is_not(None))
+        known.update(path for path in session.scalars(pictures) if path)
+    kinds = [kind for kind in store.kinds() if kind != QUARANTINE]
+    strays = [(kind, path) for kind in kinds for path in store.files(kind) if path not in known]
+    return [*_faulty(sessions, store, doubtful), *_orphans(sessions, store, strays)]
 
 
 def inspect_rows(session: Session) -> Iterator[Finding]:
@@ -94,30 +100,86 @@ def unfinished_deliveries(session: Session) -> int:
     return len(session.scalars(select(Delivery.id).where(Delivery.state.not_in((DELIVERED, DEAD)))).all())
 
 
-def _rows(session: Session, store: FileStore) -> Iterator[tuple[Finding | None, str]]:
-    photographs = select(
-        literal(PHOTOGRAPH), Photograph.id, Photograph.sop_instance_uid, Photograph.path, Photograph.sha256,
-        Photograph.purged_at,
-    ).order_by(Photograph.id)  # fmt: skip
-    artefacts = select(
-        Artefact.kind,
-        Artefact.id,
-        Artefact.sop_instance_uid,
-        Artefact.path,
-        Artefact.sha256,
-        Artefact.purged_at,
-    ).order_by(Artefact.id)
-    for query in (photographs, artefacts):
-        for kind, key, uid, path, digest, purged_at in session.execute(query):
-            fault = None if purged_at else _fault(store, path, digest)
-            yield (Finding(fault, kind, path, key, uid) if fault else None), path
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row that names a file; kind: that of the file."""
+
+    table: type[Photograph | Artefact]
+    key: int
+    kind: str
+    uid: str
+    path: str
+    digest: str
+    purged: bool
 
 
-def _fault(store: FileStore, path: str, digest: str) -> Fault | None:
+def _rows(sessions: sessionmaker[Session]) -> Iterator[_Row]:
+    """Yield every photograph and artefact; no transaction is open while the caller looks at one."""
+    for table in _TABLES:
+        last = 0
+        while page := _page(sessions, table, table.id > last, limit=_PAGE):
+            yield from page
+            last = page[-1].key
+
+
+def _page(
+    sessions: sessionmaker[Session],
+    table: type[Photograph | Artefact],
+    wanted: ColumnElement[bool],
+    *,
+    limit: int | None = None,
+) -> list[_Row]:
+    kind = literal(PHOTOGRAPH) if table is Photograph else Artefact.kind
+    columns = (table.id, kind, table.sop_instance_uid, table.path, table.sha256, table.purged_at.is_not(None))
+    with reading(sessions) as session:
+        found = session.execute(select(*columns).where(wanted).order_by(table.id).limit(limit))
+        return [_Row(table, *row) for row in found]
+
+
+def _faulty(sessions: sessionmaker[Session], store: FileStore, doubtful: Sequence[_Row]) -> Iterator[Finding]:
+    """Yield those that are as they were, and whose file is still missing or damaged."""
+    for table in _TABLES:
+        for some in _pages([row for row in doubtful if row.table is table]):
+            unchanged = set(_page(sessions, table, table.id.in_([row.key for row in some])))
+            for row in some:
+                fault = _fault(store, row) if row in unchanged else None
+                if fault:
+                    yield Finding(fault, row.kind, row.path, row.key, row.uid)
+
+
+def _orphans(
+    sessions: sessionmaker[Session], store: FileStore, strays: Sequence[tuple[str, str]]
+) -> Iterator[Finding]:
+    """Yield the files, of kind and path, that are there and named by no row still."""
+    for some in _pages(strays):
+        with reading(sessions) as session:
+            paths = [path for _, path in some]
+            columns = (Photograph.path, Artefact.path, Scoring.pictures_path)
+            named = {path for one in columns for path in session.scalars(select(one).where(one.in_(paths)))}
+        for kind, path in some:
+            if path not in named and _is_there(store, path):
+                yield Finding(Fault.ORPHAN_FILE, kind, path)
+
+
+def _pages(things: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    return (things[start : start + _PAGE] for start in range(0, len(things), _PAGE))
+
+
+def _is_there(store: FileStore, path: str) -> bool:
     try:
-        content = store.read(path)
+        store.read(path)
+    except DamagedFileError:
+        return True
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _fault(store: FileStore, row: _Row) -> Fault | None:
+    try:
+        content = store.read(row.path)
     except (FileNotFoundError, ValueError):
         return Fault.MISSING_FILE
     except DamagedFileError:
         return Fault.DAMAGED_FILE
-    return None if hashlib.sha256(content).hexdigest() == digest else Fault.DAMAGED_FILE
+    return None if hashlib.sha256(content).hexdigest() == row.digest else Fault.DAMAGED_FILE

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -32,6 +34,8 @@ _LIMITS = {
 _RECYCLE_SECONDS = 1800
 # Any fixed number that no other program on the same PostgreSQL database uses.
 _MIGRATION_LOCK = 0x6661_6365
+# The execution option of a connection that will not write.
+_READS = "facenorm_reads"
 
 
 class UnusableDatabaseError(Exception):
@@ -100,9 +104,9 @@ def connect(url: str) -> Engine:
     """Return an engine for a `sqlite:///path` or `postgresql://...` URL.
 
     SQLite gets write-ahead logging, foreign keys, full synchronisation and a busy timeout of 30 s,
-    and its file is readable by the owner only. Every SQLite transaction takes the write lock at its
-    start, because one that reads first and writes later fails at once when another writer came
-    between: keep transactions short, and never compute inside one.
+    and its file is readable by the owner only. Every SQLite transaction but those of `reading` takes the
+    write lock at its start, because one that reads first and writes later fails at once when another
+    writer came between: keep transactions short, and never compute inside one.
 
     Error texts of the engine hold no parameters, since these may identify patients.
 
@@ -151,6 +155,17 @@ def sessions(engine: Engine) -> sessionmaker[Session]:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+@contextmanager
+def reading(sessions: sessionmaker[Session]) -> Iterator[Session]:
+    """Give a session that reads, and on SQLite keeps nobody from writing meanwhile. Write nothing in it.
+
+    Keep it short all the same: PostgreSQL ends one that is idle, and SQLite's log grows as long as it lasts.
+    """
+    with sessions() as session:
+        session.connection(execution_options={_READS: True})
+        yield session
+
+
 def _within_limits(url: URL) -> URL:
     return url.update_query_dict({key: limit for key, limit in _LIMITS.items() if key not in url.query})
 
@@ -182,7 +197,7 @@ def _connect_sqlite(url: URL) -> Engine:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _BUSY_SECONDS})
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_immediately)
+    event.listen(engine, "begin", _begin)
     return engine
 
 
@@ -215,5 +230,6 @@ def _set_write_ahead_log(connection: sqlite3.Connection) -> None:
             return
 
 
-def _begin_immediately(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

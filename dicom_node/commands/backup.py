@@ -53,8 +53,8 @@ def restore(
         raise typer.Exit(1) from None
     typer.echo(f"{settings.data.folder}: {_told(contents)}")
     try:
-        with node_database(settings) as sessions, sessions() as session:
-            findings = list(inspect_store(session, open_store(settings)))
+        with node_database(settings) as sessions:
+            findings = inspect_store(sessions, open_store(settings))
     except (NodeError, OSError) as error:
         typer.echo(f"unpacked, but the files cannot be read: {error}", err=True)
         raise typer.Exit(1) from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.commands.node_database import node_database
@@ -18,6 +19,7 @@ from dicom_node.failed_studies import forget_failed_studies
 from dicom_node.repair import Repair
 from dicom_node.settings import Settings, SettingsError, load_settings
 from storage.consistency import Finding, inspect_rows, inspect_store, unfinished_deliveries
+from storage.database import reading
 from storage.workers import count_seen_since
 
 
@@ -31,7 +33,7 @@ def check(
 ) -> None:
     """Read every file and row, and say where they disagree. Identifiers only.
 
-    Of a node that runs, a photograph that comes in just now may look like a file without a row.
+    Of a node that runs, what is written just now may look like a file without a row: run it again.
     Exit status 1 when something is wrong and was not mended.
     """
     try:
@@ -49,6 +51,9 @@ def check(
             raise typer.Exit(1) from None
         except OSError as error:
             typer.echo(f"a file cannot be read or written, nothing more was done: {error.strerror}", err=True)
+            raise typer.Exit(1) from None
+        except SQLAlchemyError as error:
+            typer.echo(f"the database failed ({type(error).__name__}), nothing more was done", err=True)
             raise typer.Exit(1) from None
         if not agrees:
             raise typer.Exit(1)
@@ -76,8 +81,9 @@ def _check(settings: Settings, *, repair: bool) -> bool:
         if repair:
             _refuse_workers(settings, sessions)
         store = open_store(settings)
-        with sessions() as session:
-            findings = [*inspect_store(session, store), *inspect_rows(session)]
+        findings = inspect_store(sessions, store)
+        with reading(sessions) as session:
+            findings += inspect_rows(session)
             waiting = unfinished_deliveries(session)
         _print(findings)
         typer.echo(f"Deliveries that are under way: {waiting}")

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.commands.node_database import node_database
 from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.stored_queue import FAILED, workflow_states
+from storage.database import reading
 from storage.deliveries import DEAD, PendingDelivery, count_deliveries, dead, waiting
 
 
@@ -29,9 +30,9 @@ def jobs(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    with node_database(settings) as sessions, sessions() as session:
+    with node_database(settings) as sessions:
         failed = _print_studies(settings)
-        given_up = _print_deliveries(session)
+        given_up = _print_deliveries(sessions)
     if failed or given_up:
         typer.echo("`facenorm retry --all` tries again what has failed.")
         raise typer.Exit(1)
@@ -45,8 +46,10 @@ def _print_studies(settings: Settings) -> bool:
     return any(state in FAILED for _, state in states)
 
 
-def _print_deliveries(session: Session) -> bool:
-    counts, due, given_up = count_deliveries(session), waiting(session), dead(session)
+def _print_deliveries(sessions: sessionmaker[Session]) -> bool:
+    # Who reads what is printed may take his time.
+    with reading(sessions) as session:
+        counts, due, given_up = count_deliveries(session), waiting(session), dead(session)
     typer.echo("Deliveries: " + ", ".join(f"{number} {state}" for state, number in counts.items()))
     header = ("ID", "STATE", "DESTINATION", "ATTEMPTS", "NEXT ATTEMPT", "LAST ERROR", "SOP INSTANCE UID")
     _print_rows([header, *map(_row, due), *map(_row, given_up)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,8 @@ from reports.equipment import add_equipment
 from storage.deliveries import dead, mark_dead, waiting
 from storage.instances import InstanceStore
 from storage.tables import Artefact, AuditEvent, Encounter, Photograph, Scoring
-from tests.receiving import RunningReceiver, photograph, running_receiver, send
-from tests.unit.rows import NOON, add_object
+from tests.receiving import RunningReceiver, changed, photograph, running_receiver, send
+from tests.unit.rows import NOON, add_object, write_beside
 
 
 @pytest.fixture
@@ -36,7 +38,40 @@ def _check(receiver: RunningReceiver, *options: str) -> Result:
 
 def _agrees(receiver: RunningReceiver) -> bool:
     result = _check(receiver)
-    return result.exit_code == 0 and result.output.startswith("Files and database agree.")
+    return result.exit_code == 0 and "Files and database agree." in result.output
+
+
+class _BusyStore(InstanceStore):
+    """A store beside which something happens whenever a file is read, and once the files are listed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        at_reading: Callable[[], object] = lambda: None,
+        after_listing: Callable[[], object] = lambda: None,
+    ) -> None:
+        super().__init__(folder)
+        self._at_reading, self._after_listing = at_reading, after_listing
+
+    def read(self, path: str) -> bytes:
+        self._at_reading()
+        return super().read(path)
+
+    def files(self, kind: str) -> Iterator[str]:
+        yield from super().files(kind)
+        self._after_listing()
+
+
+@pytest.fixture
+def busy(receiver: RunningReceiver, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the command work on a `_BusyStore`."""
+
+    def use(**happenings: Callable[[], object]) -> None:
+        store = _BusyStore(receiver.folder, **happenings)
+        monkeypatch.setattr("dicom_node.commands.check.open_store", lambda _: store)
+
+    return use
 
 
 def test_a_healthy_folder_is_said_to_be_so(receiver: RunningReceiver) -> None:
@@ -183,3 +218,78 @@ def test_nothing_is_repaired_under_a_running_node(receiver: RunningReceiver) -> 
     lock.release()
     assert refused.exit_code == 1
     assert "another node works on the data folder" in refused.output
+
+
+def test_others_write_to_the_database_while_files_are_read(
+    receiver: RunningReceiver, busy: Callable[..., None]
+) -> None:
+    assert send(receiver, photograph()) == [0x0000]
+    stray = InstanceStore(receiver.folder).write("structured_report", "1.2.3", b"x")
+    written: list[None] = []
+    busy(at_reading=lambda: written.append(write_beside(receiver.folder)))
+    assert stray.path in _check(receiver).output
+    assert len(written) == 2
+
+
+def test_a_photograph_that_comes_while_files_are_read_is_no_disagreement(
+    receiver: RunningReceiver, busy: Callable[..., None]
+) -> None:
+    first = photograph()
+    assert send(receiver, first) == [0x0000]
+    later = changed(first, SOPInstanceUID="1.2.826.0.1.3680043.9.2.1")
+    busy(at_reading=lambda: send(receiver, later))
+    assert _agrees(receiver)
+    assert len(receiver.rows(Photograph)) == 2
+
+
+def test_a_file_whose_row_is_written_after_it_was_listed_is_no_disagreement(
+    receiver: RunningReceiver, busy: Callable[..., None]
+) -> None:
+    assert send(receiver, photograph()) == [0x0000]
+    stored = InstanceStore(receiver.folder).write("normalized_photograph", "1.2.3", b"content")
+
+    def record() -> None:
+        with Session(receiver.engine) as session, session.begin():
+            if not receiver.rows(Artefact):
+                add_object(session, "1.2.3", [], path=stored.path)
+
+    busy(after_listing=record)
+    assert _agrees(receiver)
+    assert len(receiver.rows(Artefact)) == 1
+
+
+def test_what_is_gone_once_it_was_found_is_no_disagreement(
+    receiver: RunningReceiver, busy: Callable[..., None]
+) -> None:
+    stray = InstanceStore(receiver.folder).write("structured_report", "1.2.3", b"x")
+    busy(after_listing=(receiver.folder / stray.path).unlink)
+    assert _agrees(receiver)
+
+
+def test_a_patient_who_is_erased_while_files_are_read_is_no_disagreement(
+    receiver: RunningReceiver, busy: Callable[..., None]
+) -> None:
+    first = photograph()
+    assert send(receiver, first, changed(first, SOPInstanceUID="1.2.826.0.1.3680043.9.2.1")) == [0, 0]
+    erase = ["patient", "erase", first.PatientID, "--yes", "--config"]
+    config = str(receiver.folder.parent / "facenorm.toml")
+    busy(at_reading=lambda: CliRunner().invoke(app, [*erase, config]))
+    assert _agrees(receiver)
+    assert receiver.rows(Photograph) == []
+
+
+def test_a_database_that_fails_meanwhile_is_told_and_no_more(
+    receiver: RunningReceiver, busy: Callable[..., None]
+) -> None:
+    assert send(receiver, photograph()) == [0x0000]
+
+    def break_it() -> None:
+        with closing(sqlite3.connect(receiver.folder / "facenorm.sqlite")) as other, other:
+            other.execute("ALTER TABLE delivery RENAME TO lost")
+
+    busy(at_reading=break_it)
+    result = _check(receiver)
+    assert isinstance(result.exception, SystemExit)
+    assert (result.exit_code, result.output) == (
+        1, "the database failed (OperationalError), nothing more was done\n",
+    )  # fmt: skip

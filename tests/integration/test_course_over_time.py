@@ -32,7 +32,7 @@ from storage.retention import purge_photographs, purge_results
 from storage.tables import AuditEvent, Base, Delivery, Patient, Photograph
 from tests.small_archive import SmallArchive, photograph
 from tests.small_scorer import executions
-from tests.unit.rows import write_elsewhere
+from tests.unit.rows import write_beside
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_others_write_while_the_files_of_a_patient_go_and_what_comes_meanwhile_g
         late = [photograph(2), photograph(3)]  # noqa: RUF012
 
         def delete(self, path: str) -> None:
-            write_elsewhere(self.folder)
+            write_beside(self.folder)
             if self.late:
                 archive.receive(self.late.pop())
             super().delete(path)
@@ -264,8 +264,7 @@ def test_every_report_can_be_read_back(archive: SmallArchive) -> None:
 def test_every_file_has_its_row_and_lost_pictures_cost_the_comparison_alone(archive: SmallArchive) -> None:
     archive.receive(photograph(1))
     archive.settle()
-    with archive.sessions() as session:
-        assert list(inspect_store(session, archive.store)) == []
+    assert inspect_store(archive.sessions, archive.store) == []
     for path in (archive.folder / "data" / "pictures").rglob("*.dcm"):
         path.unlink()
     archive.receive(photograph(1, 2))

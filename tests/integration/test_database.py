@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from storage.database import MIGRATIONS, connect, migrate, postgresql_url, sessions
+from storage.database import MIGRATIONS, connect, migrate, postgresql_url, reading, sessions
 from storage.tables import AuditEvent, Base, Encounter, Patient
+from tests.unit.rows import database, write_beside
 
 
 def _newest() -> str:
@@ -111,6 +113,22 @@ def test_a_reader_that_then_writes_waits_for_the_other_writer(engine: Engine) ->
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
     with sessions(engine)() as session:
         assert len(session.scalars(select(Patient)).all()) == 80
+
+
+def test_who_reads_keeps_nobody_from_writing_and_sees_one_state(tmp_path: Path) -> None:
+    rows = database(tmp_path)
+    with rows.begin() as session:
+        session.add(Patient(patient_id="TEST-1"))
+    with reading(rows) as session:
+        assert session.scalars(select(Patient.patient_id)).all() == ["TEST-1"]
+        write_beside(tmp_path)
+        with rows.begin() as other:
+            other.add(Patient(patient_id="TEST-2"))
+        assert session.scalars(select(Patient.patient_id)).all() == ["TEST-1"]
+    # The same connection, handed out again, takes the lock at its start.
+    with rows() as session, pytest.raises(sqlite3.OperationalError, match="locked"):
+        session.scalars(select(Patient.patient_id)).all()
+        write_beside(tmp_path)
 
 
 def test_two_processes_may_migrate_at_once(database_url: str) -> None:

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy.orm import Session
 
 from storage.consistency import inspect_store
+from storage.database import sessions
 from storage.instances import InstanceStore
 from storage.tables import Photograph
 from tests.figures import note
@@ -110,8 +110,7 @@ def _fuzz(tmp_path: Path, *, cases: int, seed: int) -> None:
         assert "Traceback" not in log
         assert "thread failed" not in log
         assert "TEST^PATIENT" not in log
-        with Session(receiver.engine) as session:
-            assert list(inspect_store(session, InstanceStore(receiver.folder))) == []
+        assert inspect_store(sessions(receiver.engine), InstanceStore(receiver.folder)) == []
         assert len(receiver.rows(Photograph)) > good
 
 

@@ -87,8 +87,9 @@ def archive(tmp_path: Path, database_url: str) -> Iterator[SmallArchive]:
 
 
 def _agrees(archive: SmallArchive) -> bool:
+    found = inspect_store(archive.sessions, archive.store)
     with archive.sessions() as session:
-        found = [*inspect_store(session, archive.store), *inspect_rows(session)]
+        found += inspect_rows(session)
         kept = session.scalars(select(Scoring.pictures_path)).all()
     assert sorted(archive.store.files("pictures")) == sorted(path for path in kept if path)
     return not found

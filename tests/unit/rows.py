@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,15 +24,13 @@ def database(folder: Path) -> sessionmaker[Session]:
     return sessions(engine)
 
 
-def write_elsewhere(folder: Path) -> None:
-    """Write into the SQLite database in `folder` over another connection. Raises where it has to wait."""
-    other = sqlite3.connect(folder / "facenorm.sqlite", timeout=0, isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
+def write_beside(folder: Path) -> None:
+    """Write to the database in `folder` as another process does that will not wait.
+
+    Raises sqlite3.OperationalError where somebody keeps it from writing.
+    """
+    with closing(sqlite3.connect(folder / "facenorm.sqlite", timeout=0.2)) as other, other:
         other.execute("UPDATE patient SET patient_id = patient_id")
-        other.execute("COMMIT")
-    finally:
-        other.close()
 
 
 def add_photograph(session: Session, uid: str, *, study: str = "1.2.3", at: datetime = NOON) -> Photograph:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from dicom_node.cli import app
 from storage.deliveries import dead, mark_dead, mark_failed, waiting
-from tests.unit.rows import NOON, add_object, database
+from tests.unit.rows import NOON, add_object, database, write_beside
 
 
 @pytest.fixture
@@ -51,6 +53,21 @@ def test_jobs_names_what_waits_and_what_was_given_up(config: Path, tmp_path: Pat
     assert [str(second), "due", "PACS", "1", NOON.isoformat(), "no_association", "1.2"] in rows
     assert [str(first), "dead", "PACS", "1", "-", "status_C000", "1.1"] in rows
     assert "facenorm retry --all" in result.output
+
+
+def test_others_write_while_jobs_waits_for_its_reader(config: Path, tmp_path: Path) -> None:
+    with database(tmp_path).begin() as session:
+        add_object(session, "1.1", [f"PACS-{number}" for number in range(2000)])  # more than a pipe takes
+    command = [str(Path(sys.executable).with_name("facenorm")), "jobs", "--config", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None
+        try:
+            while not process.stdout.readline().startswith(b"ID "):
+                assert process.poll() is None
+            write_beside(tmp_path)
+            assert process.poll() is None, "it ended before it was written beside"
+        finally:
+            process.kill()
 
 
 def test_retry_by_id_leaves_what_is_not_dead_alone(config: Path, tmp_path: Path) -> None:

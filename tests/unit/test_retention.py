@@ -15,7 +15,7 @@ from storage.deliveries import dead, mark_delivered, waiting
 from storage.instances import InstanceStore
 from storage.studies import quiet_studies
 from storage.tables import Artefact, AuditEvent, Commitment, Photograph
-from tests.unit.rows import NOON, add_object, add_photograph, database, write_elsewhere
+from tests.unit.rows import NOON, add_object, add_photograph, database, write_beside
 
 
 @dataclass
@@ -87,7 +87,7 @@ class _SlowStore(InstanceStore):
     deleted = 0
 
     def delete(self, path: str) -> None:
-        write_elsewhere(self.folder.parent)
+        write_beside(self.folder.parent)
         super().delete(path)
         self.deleted += 1
 
