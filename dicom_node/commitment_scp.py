@@ -29,7 +29,17 @@ from dicom_node.commitment_dataset import (
 from dicom_node.commitment_scu import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from dicom_node.outbox import Backoff
 from dicom_node.settings_sections import Sender
-from storage.commitments import DEAD, DUE, REPORTED, add_request, due_requests, held_object, settle_request
+from storage.commitments import (
+    DEAD,
+    DUE,
+    REPORTED,
+    Held,
+    add_request,
+    due_requests,
+    held_objects,
+    settle_request,
+)
+from storage.database import reading
 from storage.file_store import FileStore
 from storage.tables import Commitment
 
@@ -151,23 +161,25 @@ class CommitmentScp:
         return None if int(status.Status) == _SUCCESS else f"status_{int(status.Status):04X}"
 
     def _report(self, request: Commitment) -> tuple[int, Dataset]:
-        committed: list[Reference] = []
-        failed: dict[Reference, int] = {}
-        with self.sessions() as session:
-            for sop_class, uid in request.instances:
-                reason = self._why_not_held(session, sop_class, uid)
-                if reason is None:
-                    committed.append((sop_class, uid))
-                else:
-                    failed[sop_class, uid] = reason
+        """Return the report; what is named several times is looked at once, and told once."""
+        references: list[Reference] = list(dict.fromkeys((named, uid) for named, uid in request.instances))
+        with reading(self.sessions) as session:
+            held = held_objects(session, list({uid for _, uid in references}))
+        # Files are read in no transaction: others would have to wait for it.
+        reasons: dict[Reference, int | None] = {}
+        for sop_class, uid in references:
+            found = held.get(uid)
+            if found is None:
+                reasons[sop_class, uid] = NO_SUCH_OBJECT_INSTANCE
+            elif found.sop_class_uid != sop_class:
+                reasons[sop_class, uid] = CLASS_INSTANCE_CONFLICT
+            else:
+                reasons[sop_class, uid] = self._why_not_kept(found)
+        committed = [reference for reference, reason in reasons.items() if reason is None]
+        failed = {reference: reason for reference, reason in reasons.items() if reason is not None}
         return build_report(request.transaction_uid, committed, failed)
 
-    def _why_not_held(self, session: Session, sop_class: str, uid: str) -> int | None:
-        held = held_object(session, uid)
-        if held is None:
-            return NO_SUCH_OBJECT_INSTANCE
-        if held.sop_class_uid != sop_class:
-            return CLASS_INSTANCE_CONFLICT
+    def _why_not_kept(self, held: Held) -> int | None:
         try:
             intact = hashlib.sha256(self.store.read(held.path)).hexdigest() == held.sha256
         except FileNotFoundError:

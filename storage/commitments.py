@@ -14,6 +14,7 @@ from storage.tables import Artefact, Commitment, Photograph
 DUE = "due"
 REPORTED = "reported"
 DEAD = "dead"
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,14 @@ def forget_unreportable(session: Session, *, reachable: Collection[str], before:
     return len(found.all())
 
 
-def held_object(session: Session, sop_instance_uid: str) -> Held | None:
-    """Return what we hold under this SOP Instance UID, a photograph or a result of ours, or None."""
-    for table in (Photograph, Artefact):
-        row = session.execute(
-            select(table.sop_class_uid, table.path, table.sha256).where(
-                table.sop_instance_uid == sop_instance_uid
-            )
-        ).first()
-        if row is not None:
-            return Held(*row)
-    return None
+def held_objects(session: Session, sop_instance_uids: Sequence[str]) -> dict[str, Held]:
+    """Return SOP Instance UID -> what we hold under it, a photograph or a result of ours."""
+    held: dict[str, Held] = {}
+    # A statement takes a limited number of values, and a request may name any number.
+    for start in range(0, len(sop_instance_uids), _AT_ONCE):
+        some = sop_instance_uids[start : start + _AT_ONCE]
+        for table in (Artefact, Photograph):
+            columns = (table.sop_instance_uid, table.sop_class_uid, table.path, table.sha256)
+            rows = session.execute(select(*columns).where(table.sop_instance_uid.in_(some)))
+            held |= {uid: Held(*row) for uid, *row in rows}
+    return held

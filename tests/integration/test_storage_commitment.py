@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -25,12 +25,14 @@ from dicom_node.commitments import Commitments
 from dicom_node.outbox import Backoff, Outbox
 from dicom_node.receiver import Receiver
 from dicom_node.sender import Sender
+from storage.commitments import held_objects
 from storage.deliveries import count_deliveries, dead, waiting
 from storage.instances import InstanceStore
+from storage.tables import Commitment
 from tests.integration.running_node import STUDY, NodeUnderTest, running, wait_until, write_photograph
 from tests.peers import LOOPBACK, Modality, free_port, running_orthanc
 from tests.receiving import CALLING, association, photograph, receiver_settings, running_receiver, send
-from tests.unit.rows import NOON, add_object, database
+from tests.unit.rows import NOON, add_object, add_photograph, database, write_beside
 
 BACKOFF = Backoff(first_seconds=8, longest_seconds=100, attempts=3)
 
@@ -341,6 +343,10 @@ def test_a_sender_without_a_port_gets_its_report_where_it_asked(tmp_path: Path) 
     assert [item.FailureReason for item in report.FailedSOPSequence] == [0x0112]
 
 
+def _request(*references: tuple[str, str]) -> Commitment:
+    return Commitment(transaction_uid="1.2.3", instances=[list(pair) for pair in references])
+
+
 def _damage(kept: Path) -> None:
     kept.write_bytes(kept.read_bytes()[:-1] + b"x")
 
@@ -355,16 +361,62 @@ def test_a_photograph_whose_file_is_not_as_it_was_is_not_committed(
     tmp_path: Path, harm: Callable[[Path], None], expected: int
 ) -> None:
     (tmp_path / "data").mkdir()
-    with _committing_receiver(tmp_path / "data") as (receiver, sessions):
+    with _committing_receiver(tmp_path / "data") as (receiver, _):
         source = photograph()
         assert send(receiver, source) == [0x0000]
         (kept,) = (tmp_path / "data" / "photograph").rglob("*.dcm")
         harm(kept)
         scp = receiver._commitment_scp
         assert scp is not None
-        with sessions() as session:
-            reason = scp._why_not_held(session, source.SOPClassUID, source.SOPInstanceUID)
-    assert reason == expected
+        _, report = scp._report(_request((source.SOPClassUID, source.SOPInstanceUID)))
+    assert [item.FailureReason for item in report.FailedSOPSequence] == [expected]
+
+
+class _WatchedStore(InstanceStore):
+    """A store beside which somebody writes to the database whenever a file is read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.read_paths: list[str] = []
+
+    def read(self, path: str) -> bytes:
+        self.read_paths.append(path)
+        write_beside(self.folder)
+        return super().read(path)
+
+
+def test_others_write_while_an_object_is_read_once_however_often_it_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with _committing_receiver(tmp_path / "data") as (receiver, _):
+        source = photograph()
+        assert send(receiver, source) == [0x0000]
+        assert receiver._commitment_scp is not None
+        store = _WatchedStore(tmp_path / "data")
+        scp = replace(receiver._commitment_scp, store=store)
+        reference = (source.SOPClassUID, source.SOPInstanceUID)
+        other_class = ("1.2.840.10008.5.1.4.1.1.2", source.SOPInstanceUID)
+        absent = (source.SOPClassUID, "1.2.3.4")
+        _, report = scp._report(_request(*[reference] * 10, other_class, absent))
+    assert len(store.read_paths) == 1
+    assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == [source.SOPInstanceUID]
+    failed = {
+        (item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID): item.FailureReason
+        for item in report.FailedSOPSequence
+    }
+    assert failed == {other_class: 0x0119, absent: 0x0112}
+
+
+def test_more_objects_than_a_statement_takes_are_looked_up(tmp_path: Path) -> None:
+    sessions = database(tmp_path)
+    uids = [f"1.2.{number}" for number in range(1100)]
+    with sessions.begin() as session:
+        for uid in (uids[0], uids[600], uids[-1]):
+            add_photograph(session, uid)
+        result = add_object(session, uids[1], []).sop_instance_uid
+    with sessions() as session:
+        held = held_objects(session, uids)
+    assert set(held) == {uids[0], uids[600], uids[-1], result}
+    assert held[result].path == f"results/{result}.dcm"
 
 
 def test_a_destination_may_report_and_store_nothing(tmp_path: Path) -> None:
