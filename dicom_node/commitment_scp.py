@@ -35,6 +35,7 @@ from storage.commitments import (
     REPORTED,
     Held,
     add_request,
+    due_request,
     due_requests,
     held_objects,
     settle_request,
@@ -106,7 +107,8 @@ class CommitmentScp:
             return PROCESSING_FAILURE, None
         _log.info("commitment requested", calling_ae_title=title, count=len(references))
         if sender is None or not sender.commitment_port:
-            reporter = threading.Timer(_AFTER_THE_ANSWER_SECONDS, self._report_on, args=(event.assoc, title))
+            request = (event.assoc, title, transaction)
+            reporter = threading.Timer(_AFTER_THE_ANSWER_SECONDS, self._report_on, args=request)
             reporter.daemon = True
             reporter.start()
         return _SUCCESS, None
@@ -124,11 +126,12 @@ class CommitmentScp:
             taken += error is None
         return taken
 
-    def _report_on(self, association: Association, title: str) -> None:
+    def _report_on(self, association: Association, title: str, transaction: str) -> None:
+        """Report on what this association asked for; others of the sender's wait for their own reports."""
         try:
-            with self.sessions() as session:
-                requests = due_requests(session, ae_title=title, now=self.clock(), limit=_BATCH)
-            for request in requests:
+            with reading(self.sessions) as session:
+                request = due_request(session, ae_title=title, transaction_uid=transaction)
+            if request is not None:
                 self._settle(request, self._send(association, request), last=True)
         except SQLAlchemyError as error:
             _log.error("commitment report failed", calling_ae_title=title, error=type(error).__name__)

@@ -60,6 +60,16 @@ def due_requests(session: Session, *, ae_title: str, now: datetime, limit: int) 
     return list(session.scalars(query.order_by(Commitment.id).limit(limit)))
 
 
+def due_request(session: Session, *, ae_title: str, transaction_uid: str) -> Commitment | None:
+    """Return this request of a sender, None where its report was sent or given up."""
+    query = select(Commitment).where(
+        Commitment.state == DUE,
+        Commitment.ae_title == ae_title,
+        Commitment.transaction_uid == transaction_uid,
+    )
+    return session.scalar(query)
+
+
 def settle_request(
     session: Session, request_id: int, *, state: str, due_at: datetime, error: str | None
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
+from sqlalchemy import select
 
 from dicom_node.caller import Caller
 from dicom_node.commitment_dataset import build_report, build_request, read_request
@@ -341,6 +342,38 @@ def test_a_sender_without_a_port_gets_its_report_where_it_asked(tmp_path: Path) 
     assert report.TransactionUID == "1.2.3"
     assert [item.ReferencedSOPInstanceUID for item in report.ReferencedSOPSequence] == [source.SOPInstanceUID]
     assert [item.FailureReason for item in report.FailedSOPSequence] == [0x0112]
+
+
+def test_each_association_gets_its_own_report_whatever_became_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first one's report is to be due after the second one has asked.
+    monkeypatch.setattr("dicom_node.commitment_scp._AFTER_THE_ANSWER_SECONDS", 1.0)
+    (tmp_path / "data").mkdir()
+    reports: list[Dataset] = []
+
+    def take(event: Any) -> tuple[int, None]:
+        reports.append(event.event_information)
+        return 0x0000, None
+
+    with _committing_receiver(tmp_path / "data") as (receiver, sessions):
+
+        def states() -> dict[str, str]:
+            with sessions() as session:
+                return {row.transaction_uid: row.state for row in session.scalars(select(Commitment))}
+
+        ask = (1, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
+        contexts = [(STORAGE_COMMITMENT, ExplicitVRLittleEndian)]
+        with association(receiver, contexts=contexts) as staying:
+            staying.bind(evt.EVT_N_EVENT_REPORT, take)
+            with association(receiver, contexts=contexts) as leaving:
+                first = build_request("1.2.1", [(SecondaryCaptureImageStorage, "1.2.3.4")])
+                assert leaving.send_n_action(first, *ask)[0].Status == 0x0000
+            second = build_request("1.2.2", [(SecondaryCaptureImageStorage, "1.2.3.4")])
+            assert staying.send_n_action(second, *ask)[0].Status == 0x0000
+            wait_until(lambda: "due" not in states().values(), 10, "both reports")
+    assert states() == {"1.2.1": "dead", "1.2.2": "reported"}
+    assert [report.TransactionUID for report in reports] == ["1.2.2"]
 
 
 def _request(*references: tuple[str, str]) -> Commitment:
