@@ -120,24 +120,25 @@ class Outbox:
     def _record(
         self, session: Session, delivery: PendingDelivery, outcome: Outcome, *, committed: bool
     ) -> None:
+        """Record what came of a delivery, unless it is gone: its patient may have been erased meanwhile."""
         if outcome.verdict is Verdict.NOT_TRIED:
             return
         log = _log.bind(sop_instance_uid=delivery.sop_instance_uid, destination=delivery.destination)
         if outcome.verdict is Verdict.DELIVERED and not committed:
-            mark_uncommitted(session, delivery.id, now=self.clock())
-            log.info("stored, commitment to come")
+            if mark_uncommitted(session, delivery.id, now=self.clock()):
+                log.info("stored, commitment to come")
             return
         if outcome.verdict is Verdict.DELIVERED:
-            mark_delivered(session, delivery.id, now=self.clock())
-            audit_delivery(session, delivery.id, at=self.clock())
-            log.info("delivered")
+            if mark_delivered(session, delivery.id, now=self.clock()):
+                audit_delivery(session, delivery.id, at=self.clock())
+                log.info("delivered")
             return
         error = outcome.error or outcome.verdict.value
         attempt = delivery.attempts + 1
         if outcome.verdict is Verdict.PERMANENT or attempt >= self.backoff.attempts:
-            mark_dead(session, delivery.id, error=error)
-            log.error("delivery given up", error=error, attempt=attempt)
+            if mark_dead(session, delivery.id, error=error):
+                log.error("delivery given up", error=error, attempt=attempt)
             return
         next_due = self.clock() + self.backoff.delay(attempt, self.random)
-        mark_failed(session, delivery.id, error=error, next_due=next_due)
-        log.warning("delivery failed", error=error, attempt=attempt, next_due=next_due.isoformat())
+        if mark_failed(session, delivery.id, error=error, next_due=next_due):
+            log.warning("delivery failed", error=error, attempt=attempt, next_due=next_due.isoformat())

@@ -74,24 +74,30 @@ def dead(session: Session) -> list[PendingDelivery]:
     return _read(session, _pending(DEAD))
 
 
-def mark_delivered(session: Session, delivery_id: int, *, now: datetime) -> None:
-    """Record that the destination answered that it stored the object; the caller commits."""
-    _update_due(session, delivery_id, state=DELIVERED, delivered_at=now, last_error=None)
+def mark_delivered(session: Session, delivery_id: int, *, now: datetime) -> bool:
+    """Record that the destination answered that it stored the object; the caller commits.
+
+    Like all of these, returns whether the delivery was due still: it may have been settled meanwhile, or be
+    gone with its patient.
+    """
+    return _update_due(session, delivery_id, state=DELIVERED, delivered_at=now, last_error=None)
 
 
-def mark_uncommitted(session: Session, delivery_id: int, *, now: datetime) -> None:
+def mark_uncommitted(session: Session, delivery_id: int, *, now: datetime) -> bool:
     """Record that the destination answered Success, and is yet to commit itself; the caller commits."""
-    _update_due(session, delivery_id, state=UNCOMMITTED, due_at=now, last_error=None, transaction_uid=None)
+    return _update_due(
+        session, delivery_id, state=UNCOMMITTED, due_at=now, last_error=None, transaction_uid=None
+    )
 
 
-def mark_failed(session: Session, delivery_id: int, *, error: str, next_due: datetime) -> None:
+def mark_failed(session: Session, delivery_id: int, *, error: str, next_due: datetime) -> bool:
     """Record a failure that is worth another attempt at `next_due`; the caller commits."""
-    _update_due(session, delivery_id, due_at=next_due, last_error=error)
+    return _update_due(session, delivery_id, due_at=next_due, last_error=error)
 
 
-def mark_dead(session: Session, delivery_id: int, *, error: str) -> None:
+def mark_dead(session: Session, delivery_id: int, *, error: str) -> bool:
     """Give the delivery up until someone revives it; the caller commits."""
-    _update_due(session, delivery_id, state=DEAD, last_error=error)
+    return _update_due(session, delivery_id, state=DEAD, last_error=error)
 
 
 def give_up_unknown(session: Session, *, known: Collection[str]) -> int:
@@ -186,10 +192,12 @@ def _read(session: Session, query: Select[Delivery, Artefact]) -> list[PendingDe
     ]
 
 
-def _update_due(session: Session, delivery_id: int, **values: object) -> None:
+def _update_due(session: Session, delivery_id: int, **values: object) -> bool:
     # Only a due row moves: a late answer must not bring back what was settled meanwhile.
-    session.execute(
+    moved = session.scalar(
         update(Delivery)
         .where(Delivery.id == delivery_id, Delivery.state == DUE)
         .values(attempts=Delivery.attempts + 1, **values)
+        .returning(Delivery.id)
     )
+    return moved is not None

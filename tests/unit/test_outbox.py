@@ -7,8 +7,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
+from structlog.testing import capture_logs
 
 from dicom_node.caller import Peer
 from dicom_node.outbox import Backoff, Outbox
@@ -30,6 +32,7 @@ from storage.deliveries import (
     revive,
     waiting,
 )
+from storage.tables import Artefact, AuditEvent, Delivery
 from tests.unit.rows import NOON, add_object, database
 
 
@@ -151,6 +154,36 @@ def test_what_was_not_tried_stays_due_without_an_attempt(tmp_path: Path) -> None
     assert sender.batches == [["1.1.dcm", "1.2.dcm"], ["1.2.dcm"]]
     with sessions() as session:
         assert [(d.sop_instance_uid, d.attempts) for d in waiting(session)] == [("1.1", 1)]
+
+
+@pytest.mark.parametrize("verdict", [DELIVERED, NO_ASSOCIATION, NO_ACCEPTED_CONTEXT])
+@pytest.mark.parametrize("commitment", [False, True])
+def test_one_that_is_erased_while_it_is_sent_costs_the_others_nothing(
+    tmp_path: Path, verdict: Outcome, commitment: bool
+) -> None:
+    sessions = database(tmp_path)
+    with sessions.begin() as session:
+        for uid in ("1.1", "1.2", "1.3"):
+            add_object(session, uid, ["PACS"])
+
+    def rule(name: str) -> Outcome:
+        if name != "1.2.dcm":
+            return DELIVERED
+        with sessions.begin() as session:
+            artefact = session.scalars(select(Artefact).where(Artefact.sop_instance_uid == "1.2")).one()
+            session.execute(delete(Delivery).where(Delivery.artefact_pk == artefact.id))
+        return verdict
+
+    sender = _Answers(rule)
+    with capture_logs() as logs:
+        _outbox(sessions, sender, _Clock()).deliver_due(_Peer(storage_commitment=commitment))
+    assert sender.batches == [["1.1.dcm", "1.2.dcm", "1.3.dcm"]]
+    expected = {"due": 0, "uncommitted": 0, "delivered": 0, "dead": 0}
+    assert _counts(sessions) == expected | {"uncommitted" if commitment else "delivered": 2}
+    with sessions() as session:
+        audited = [row.detail["SOPInstanceUID"] for row in session.scalars(select(AuditEvent))]
+    assert audited == ([] if commitment else ["1.1", "1.3"])
+    assert [line["sop_instance_uid"] for line in logs] == ["1.1", "1.3"]
 
 
 def test_revived_deliveries_are_due_at_once_with_fresh_attempts(tmp_path: Path) -> None:
