@@ -11,7 +11,7 @@ from pydicom.dataset import FileDataset
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.finished_objects import discard_unnamed, keep, reference
+from dicom_node.finished_objects import Unrecorded, reference
 from dicom_node.kept_pictures import unpacked
 from dicom_node.photograph_header import read_header
 from dicom_node.scorer_loading import Blender
@@ -72,19 +72,22 @@ class NormalizedObjects:
         header = read_header(
             self.store.absolute(photograph.path), patient, (self.store.absolute(one) for one in others)
         )
-        made = [
-            self._kept(kind, header, pictures[kind], result, scoring, predecessors[kind])
-            for kind in wanted
-            if kind in pictures
-        ]
-        try:
-            self._commit(photograph, scoring, made, predecessors)
-        except IntegrityError:
-            with self.sessions() as session:
-                if not _are_made(session, photograph, scoring, wanted):
-                    raise
-            # By another worker, which was quicker.
-            discard_unnamed(self.sessions, self.store, made)
+        with Unrecorded(self.sessions, self.store) as files:
+            made = [
+                files.keep(
+                    kind, self._built(kind, header, pictures[kind], result, scoring, predecessors[kind])
+                )
+                for kind in wanted
+                if kind in pictures
+            ]
+            try:
+                self._commit(photograph, scoring, made, predecessors)
+            except IntegrityError:
+                with self.sessions() as session:
+                    if not _are_made(session, photograph, scoring, wanted):
+                        raise
+                # By another worker, which was quicker.
+                files.discard()
 
     def _pictures(
         self, photograph: Photograph, path: str, images: FaceImages | None
@@ -96,7 +99,7 @@ class NormalizedObjects:
         pictures = {NORMALIZED_PHOTOGRAPH: normalized}
         return pictures if in_place is None else pictures | {NORMALIZED_IN_PLACE: in_place}
 
-    def _kept(
+    def _built(
         self,
         kind: str,
         header: FileDataset,
@@ -104,12 +107,10 @@ class NormalizedObjects:
         score: Score,
         scoring: Scoring,
         predecessor: Artefact | None,
-    ) -> FinishedObject:
+    ) -> FileDataset:
         _, build = _KINDS[kind]
         sop_class, created = self.options.image_sop_class, scoring.created_at
-        return keep(
-            self.store, kind, build(header, pixels, score, created, sop_class, reference(predecessor))
-        )
+        return build(header, pixels, score, created, sop_class, reference(predecessor))
 
     def _commit(
         self,

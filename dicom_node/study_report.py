@@ -17,7 +17,7 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.finished_objects import discard_unnamed, keep, reference
+from dicom_node.finished_objects import Unrecorded, reference
 from dicom_node.kept_pictures import unpacked
 from dicom_node.photograph_header import read_header
 from dicom_node.told_study import ToldPhotograph, ToldStudy, read_study
@@ -114,13 +114,14 @@ class StudyReporter:
                 cover_photographs(session, study.predecessor, [one.photograph for one in study.told])
             return True
         created = self.clock()
-        made = self._comparisons(study, created)
-        whole = self._of_the_encounter(study, made, created)
-        report = self._structured_report(study, made, whole.get(TREND), created)
-        new = [*made.values(), *whole.values(), report]
-        if not self._committed(study, new, setup, created, as_read=as_read):
-            discard_unnamed(self.sessions, self.store, [one.finished for one in new])
-            return False
+        with Unrecorded(self.sessions, self.store) as files:
+            made = self._comparisons(study, files, created)
+            whole = self._of_the_encounter(study, files, made, created)
+            report = self._structured_report(study, files, made, whole.get(TREND), created)
+            new = [*made.values(), *whole.values(), report]
+            if not self._committed(study, new, setup, created, as_read=as_read):
+                files.discard()
+                return False
         _log.info(
             "report done", sop_instance_uid=report.finished.sop_instance_uid, photographs=len(study.told)
         )
@@ -149,7 +150,7 @@ class StudyReporter:
             cover_photographs(session, row, [one.photograph for one in study.told])
         return True
 
-    def _comparisons(self, study: ToldStudy, created: datetime) -> dict[int, _New]:
+    def _comparisons(self, study: ToldStudy, files: Unrecorded, created: datetime) -> dict[int, _New]:
         """Return scoring key -> comparison, for each score that has none which shows all there is."""
         course = study.course
         if course is None or not self.options.sends(ResultObject.COMPARISON):
@@ -176,12 +177,12 @@ class StudyReporter:
                 created,
                 reference(one.last_comparison),
             )
-            finished = keep(self.store, COMPARISON, image)
+            finished = files.keep(COMPARISON, image)
             made[one.scoring.id] = _New(finished, [one.scoring], study.shown_of_course, one.last_comparison)
         return made
 
     def _of_the_encounter(
-        self, study: ToldStudy, made: dict[int, _New], created: datetime
+        self, study: ToldStudy, files: Unrecorded, made: dict[int, _New], created: datetime
     ) -> dict[str, _New]:
         """Return kind -> the trend, where there are two encounters or more, and the patient's page."""
         course, options = study.course, self.options
@@ -198,7 +199,7 @@ class StudyReporter:
             trend = build_trend_image(headers, course, created, reference(before))
             pixels = trend.pixel_array
             if options.sends(ResultObject.TREND):
-                finished = keep(self.store, TREND, trend)
+                finished = files.keep(TREND, trend)
                 whole[TREND] = _New(finished, scorings, study.shown_of_course, before)
         if options.sends(ResultObject.PDF):
             from reports.patient_page import PatientPage
@@ -210,7 +211,7 @@ class StudyReporter:
             shown = [one for one in (reference(w.finished) for w in whole.values()) if one is not None]
             shown += [newest[0]] if newest else []
             document = build_patient_pdf(headers[0], page, created, shown, reference(before))
-            finished = keep(self.store, PATIENT_PDF, document)
+            finished = files.keep(PATIENT_PDF, document)
             whole[PATIENT_PDF] = _New(finished, scorings, study.shown_of_course, before)
         return whole
 
@@ -228,7 +229,12 @@ class StudyReporter:
         return None
 
     def _structured_report(
-        self, study: ToldStudy, made: dict[int, _New], trend: _New | None, created: datetime
+        self,
+        study: ToldStudy,
+        files: Unrecorded,
+        made: dict[int, _New],
+        trend: _New | None,
+        created: datetime,
     ) -> _New:
         photographs = [self._reported(study, one, made.get(one.scoring.id)) for one in study.told]
         report = build_structured_report(
@@ -240,7 +246,7 @@ class StudyReporter:
             sop_class_uid=self.options.report_sop_class,
         )
         scorings = [one.scoring for one in study.told]
-        return _New(keep(self.store, STRUCTURED_REPORT, report), scorings, study.shown, study.predecessor)
+        return _New(files.keep(STRUCTURED_REPORT, report), scorings, study.shown, study.predecessor)
 
     def _reported(self, study: ToldStudy, one: ToldPhotograph, comparison: _New | None) -> ReportedPhotograph:
         others = [

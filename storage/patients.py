@@ -58,6 +58,18 @@ def lock_patient(session: Session, patient_pk: int) -> None:
     session.execute(select(Patient.id).where(Patient.id == patient_pk).with_for_update())
 
 
+def lock_holdings(session: Session, patient: Patient) -> None:
+    """Let nobody add to what there is of the patient until this transaction ends; wait for who does.
+
+    A row that names one of these, as every new one does, cannot be written meanwhile. SQLite admits one
+    writer in any case.
+    """
+    lock_patient(session, patient.id)
+    studies = select(Encounter.id).where(Encounter.patient_pk == patient.id)
+    session.execute(studies.with_for_update())
+    session.execute(select(Photograph.id).where(Photograph.encounter_pk.in_(studies)).with_for_update())
+
+
 def reopen(session: Session, patient: Patient) -> int:
     """Let every study of the patient be scored and reported anew; return how many. The caller commits.
 

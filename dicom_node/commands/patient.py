@@ -17,7 +17,7 @@ from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.stored_queue import forget_studies
 from storage.file_store import FileStore
-from storage.patients import erase_rows, holdings
+from storage.patients import erase_rows, holdings, lock_holdings
 from storage.patients import merge as merge_patients
 
 patient = typer.Typer(
@@ -80,6 +80,7 @@ def erase(
             if not (left := _erase_rows(sessions, patient_id, issuer, gone)):
                 break
     typer.echo("Erased. The audit holds that it was done; backups and the PACS are yours to clear.")
+    typer.echo("What a node leaves that is killed while it works on them, `facenorm check --repair` removes.")
 
 
 def _erase_rows(
@@ -88,6 +89,7 @@ def _erase_rows(
     """Erase the rows, unless there are files that are not `gone`: what came meanwhile. Return their paths."""
     with sessions.begin() as session:
         found = patient_or_exit(session, patient_id, issuer)
+        lock_holdings(session, found)
         held = holdings(session, found)
         left = set(held.paths) - gone
         if not left:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,25 +16,12 @@ from pipeline.result import FaceImages, Provenance, Rejection, Scored
 from reports.options import ReportOptions, ResultObject
 from storage.artefacts import NORMALIZED_PHOTOGRAPH, STRUCTURED_REPORT
 from storage.consistency import inspect_rows, inspect_store
-from storage.instances import InstanceStore, StoredFile
 from storage.tables import AuditEvent, Photograph, Scoring
+from tests.overtaking import Once, OvertakenStore
 from tests.small_archive import SmallArchive, photograph
 from tests.small_scorer import SmallScorer, executions
 
 UIDS = [str(photograph(1, number).SOPInstanceUID) for number in (1, 2)]
-
-
-@dataclass
-class _Once:
-    """Calls a function the first time that it is called itself."""
-
-    function: Callable[[], object]
-    called: bool = field(default=False, init=False)
-
-    def __call__(self) -> None:
-        if not self.called:
-            self.called = True
-            self.function()
 
 
 @dataclass(frozen=True)
@@ -63,19 +50,6 @@ class _Overtaken:
         return self.inner.blend_file(path, normalized)
 
 
-class _OvertakenStore(InstanceStore):
-    """A store whose user is overtaken when it writes an object of a kind."""
-
-    def __init__(self, folder: Path, kind: str, overtake: Callable[[], None]) -> None:
-        super().__init__(folder)
-        self._kind, self._overtake = kind, overtake
-
-    def write(self, kind: str, sop_instance_uid: str, data: bytes) -> StoredFile:
-        if kind == self._kind:
-            self._overtake()
-        return super().write(kind, sop_instance_uid, data)
-
-
 @pytest.fixture
 def archive(tmp_path: Path, database_url: str) -> Iterator[SmallArchive]:
     options = ReportOptions(objects=frozenset({ResultObject.NORMALIZED}))
@@ -97,7 +71,7 @@ def _agrees(archive: SmallArchive) -> bool:
 
 def test_a_score_that_another_committed_first_is_taken_over(archive: SmallArchive) -> None:
     other = archive.steps
-    overtake = _Once(lambda: other.score_photograph(UIDS[0]))
+    overtake = Once(lambda: other.score_photograph(UIDS[0]))
     slow = replace(other, scorer=_Overtaken(SmallScorer(archive.folder / "scorer.log"), overtake))
     slow.score_photograph(UIDS[0])
     with archive.sessions() as session:
@@ -111,8 +85,8 @@ def test_a_score_that_another_committed_first_is_taken_over(archive: SmallArchiv
 
 def test_objects_that_another_recorded_first_are_not_recorded_again(archive: SmallArchive) -> None:
     other = archive.steps
-    overtake = _Once(lambda: other.score_photograph(UIDS[0]))
-    slow = replace(other, store=_OvertakenStore(archive.store.folder, NORMALIZED_PHOTOGRAPH, overtake))
+    overtake = Once(lambda: other.score_photograph(UIDS[0]))
+    slow = replace(other, store=OvertakenStore(archive.store.folder, NORMALIZED_PHOTOGRAPH, overtake))
     slow.score_photograph(UIDS[0])
     assert len(archive.rows(NORMALIZED_PHOTOGRAPH)) == 1
     assert _agrees(archive)
@@ -131,7 +105,7 @@ def _overtaken_reporter(archive: SmallArchive, overtake: Callable[[], None]) -> 
 def test_a_report_that_another_recorded_first_is_not_recorded_again(archive: SmallArchive) -> None:
     for uid in UIDS:
         archive.steps.score_photograph(uid)
-    _overtaken_reporter(archive, _Once(lambda: archive.steps.report_study(UIDS))).report_study(UIDS)
+    _overtaken_reporter(archive, Once(lambda: archive.steps.report_study(UIDS))).report_study(UIDS)
     assert len(archive.rows(STRUCTURED_REPORT)) == 1
     assert _agrees(archive)
 
@@ -139,7 +113,7 @@ def test_a_report_that_another_recorded_first_is_not_recorded_again(archive: Sma
 def test_a_report_of_less_is_not_recorded_above_one_of_more(archive: SmallArchive) -> None:
     for uid in UIDS:
         archive.steps.score_photograph(uid)
-    overtake = _Once(lambda: archive.steps.report_study(UIDS))
+    overtake = Once(lambda: archive.steps.report_study(UIDS))
     _overtaken_reporter(archive, overtake).report_study(UIDS[:1])
     assert [len(report.scoring_pks) for report in archive.rows(STRUCTURED_REPORT)] == [2]
     assert _agrees(archive)

@@ -1,0 +1,101 @@
+"""A patient is erased while the node works on their photographs: nothing that is made afterwards stays."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError
+from typer.testing import CliRunner
+
+from dicom_node.cli import app
+from storage.artefacts import (
+    COMPARISON,
+    NORMALIZED_IN_PLACE,
+    NORMALIZED_PHOTOGRAPH,
+    PATIENT_PDF,
+    STRUCTURED_REPORT,
+    TREND,
+    FinishedObject,
+    add_artefact,
+)
+from storage.tables import Artefact, Patient, Photograph
+from tests.integration.running_node import wait_until
+from tests.overtaking import Once, OvertakenStore
+from tests.small_archive import SmallArchive, photograph
+
+SECOND = str(photograph(2).SOPInstanceUID)
+
+
+@pytest.fixture
+def archive(tmp_path: Path, database_url: str) -> Iterator[SmallArchive]:
+    """Two studies of a patient, the first one reported."""
+    archive = SmallArchive(tmp_path, database_url=database_url)
+    archive.receive(photograph(1, brightness=60))
+    archive.settle()
+    archive.receive(photograph(2, brightness=120))
+    yield archive
+    archive.engine.dispose()
+
+
+def _erase(archive: SmallArchive) -> None:
+    result = CliRunner().invoke(app, ["patient", "erase", "TEST-1", "--yes", "--config", str(archive.config)])
+    assert result.exit_code == 0, result.output
+    assert "facenorm check --repair" in result.output
+
+
+def _files(archive: SmallArchive) -> list[Path]:
+    return list((archive.folder / "data").rglob("*.dcm"))
+
+
+@pytest.mark.parametrize(
+    "kind", [NORMALIZED_PHOTOGRAPH, NORMALIZED_IN_PLACE, COMPARISON, TREND, PATIENT_PDF, STRUCTURED_REPORT]
+)
+def test_nothing_stays_of_a_patient_who_is_erased_while_an_object_is_written(
+    archive: SmallArchive, kind: str
+) -> None:
+    erased = Once(lambda: _erase(archive))
+    store = OvertakenStore(archive.folder / "data", kind, erased)
+    steps = replace(archive.steps, store=store, reporter=replace(archive.steps.reporter, store=store))
+
+    def score_and_report() -> None:
+        steps.score_photograph(SECOND)
+        steps.report_study([SECOND])
+
+    with pytest.raises((IntegrityError, LookupError, FileNotFoundError)):
+        score_and_report()
+    assert erased.called
+    assert _files(archive) == []
+    with archive.sessions() as session:
+        assert session.scalars(select(Patient)).all() == []
+
+
+def test_an_erasure_waits_for_what_another_process_is_recording(tmp_path: Path, postgresql) -> None:
+    archive = SmallArchive(tmp_path, database_url=postgresql.database())
+    archive.receive(photograph(1))
+    archive.settle()
+    stored = archive.store.write(STRUCTURED_REPORT, "1.2.3", b"content")
+    finished = FinishedObject(STRUCTURED_REPORT, "1.2.3", "1.2", "1.3", stored.sha256, stored.path)
+    command = [str(Path(sys.executable).with_name("facenorm")), "patient", "erase", "TEST-1", "--yes"]
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    # Every look at what waits is a transaction of its own: the server shows no news within one.
+    looking = archive.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with archive.sessions() as session, looking.connect() as other:
+        encounter = session.scalars(select(Photograph.encounter_pk)).one()
+        add_artefact(
+            session, finished, encounter_pk=encounter, scorings=[], destinations=[], created_at=archive.now
+        )
+        with subprocess.Popen([*command, "--config", str(archive.config)], stderr=subprocess.PIPE) as erasing:
+            wait_until(lambda: other.scalar(waiting), 20, "the erasure to wait")
+            session.commit()
+            _, said = erasing.communicate(timeout=60)
+    assert (erasing.returncode, said) == (0, b"")
+    assert _files(archive) == []
+    with archive.sessions() as session:
+        assert session.scalars(select(Artefact)).all() == []
+    archive.engine.dispose()
