@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from dicom_node.calibration_run import Measuring
 from dicom_node.rating_set_export import export_set
 from dicom_node.rating_set_files import SetFolders, set_photographs
 from pipeline.csv_table import TableError
 from pipeline.measurement import FaceMeasurer
-from pipeline.profile import Profile
+from pipeline.measuring import Measuring
 from tests.rated_photographs import photographs
 from tests.real_weights import face_finder, real_metric
 from tests.tiny import tiny_generator
@@ -20,21 +19,15 @@ from tests.tiny import tiny_generator
 pytestmark = pytest.mark.real_weights
 
 
-class _Counting(FaceMeasurer):
-    """The product's own, with a count of what was measured."""
-
-    measured = 0
-
-    def measure(self, *arguments: Any, **named: Any) -> Any:
-        self.measured += 1
-        return super().measure(*arguments, **named)
-
-
-def test_finished_faces_are_not_made_again(tmp_path: Path) -> None:
+def test_finished_faces_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photographs(tmp_path / "photos", people=4)
-    generator = tiny_generator()
-    profile = Profile.from_card(generator.card.profiles["fast"])
-    measurer = _Counting(generator, real_metric(), face_finder(), profile, 0)
+    measure, measured = FaceMeasurer.measure, []
+
+    def counting(*arguments: Any, **named: Any) -> Any:
+        measured.append(1)
+        return measure(*arguments, **named)
+
+    monkeypatch.setattr(FaceMeasurer, "measure", counting)
     folders = SetFolders(tmp_path / "set")
     chosen = set_photographs(tmp_path / "photos", None)
     begun = 0
@@ -46,17 +39,17 @@ def test_finished_faces_are_not_made_again(tmp_path: Path) -> None:
             raise KeyboardInterrupt
         return lambda step, steps: None
 
-    measuring = Measuring(measurer, generator, {"seed": 0})
+    measuring = Measuring(tiny_generator(), real_metric(), face_finder(), "fast", 0)
     with pytest.raises(KeyboardInterrupt):
         export_set(folders, chosen, 1, measuring, 0, begin)
-    assert measurer.measured == 2
+    assert len(measured) == 2
     assert not folders.folder.exists()
     assert folders.taken() is None
     finished = {path: path.stat().st_mtime_ns for path in folders.unfinished.iterdir()}
     assert len(finished) == 4
     assert not any("photograph" in path.name for path in finished)
     assert export_set(folders, chosen, 1, measuring, 0, begin) == []
-    assert measurer.measured == 4
+    assert len(measured) == 4
     assert len(list(folders.pictures.iterdir())) == 9
     assert not folders.unfinished.exists()
     assert folders.taken() == folders.folder
