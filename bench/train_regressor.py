@@ -85,7 +85,7 @@ def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
         date=datetime.now(UTC).date().isoformat(),
     ) | {"measured_with": setup}
     origin = RegressorOrigin(
-        options.name or f"{generator.name}-synthetic-5",
+        options.name or f"{generator.name}-synthetic-6",
         generator.name,
         generator.sha256,
         str(setup["profile"][0]),  # type: ignore[index]

@@ -24,6 +24,9 @@ from pipeline.quality_thresholds import QualityThresholds
 from pipeline.result import FURTHER_FEATURES, Features, SettingValue
 from pipeline.similarity import PERCEPTUAL_TRUNKS
 
+# What of the card's baseline decides shares; the rest describes it.
+_REGIONS = ("usual", "judged")
+
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
@@ -69,7 +72,7 @@ class Measuring:
         """
         generator = self.generator
         averages = averages_to_choose_from(generator, self.profile)
-        regions = json.dumps(generator.card.regions, sort_keys=True).encode()
+        regions = {name: generator.card.regions[name] for name in _REGIONS if name in generator.card.regions}
         digests = {
             "averages_sha256": averages and averages.sha256,
             "covariance_sha256": generator.covariance and generator.covariance.sha256,
@@ -77,7 +80,7 @@ class Measuring:
             "metric_heads_sha256": self.metric.heads_sha256,
             "similarity_sha256": self.similarity_metric and self.similarity_metric.sha256,
             "detector_sha256": self.faces.detector_sha256,
-            "regions_sha256": hashlib.sha256(regions).hexdigest() if generator.card.regions else "",
+            "regions_sha256": regions and _sha256(regions),
         }
         return {name: digest for name, digest in digests.items() if digest}
 
@@ -121,6 +124,10 @@ class Measuring:
         differing = {name for name in names if ours.get(name) != theirs.get(name)}
         pairs = (("metric", [self.metric.trunk, self.metric.sha256]), ("landmarks", self.faces.sha256))
         return sorted(differing | {name for name, value in pairs if setup.get(name, value) != value})
+
+
+def _sha256(values: object) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def load_measuring(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.catalog import GENERATOR
 from pipeline.anomaly import AnomalyKind, draw_anomaly
-from pipeline.result import Scored
+from pipeline.result import FITTED_OTHERWISE, Scored
 from pipeline.scoring import PhotographScorer, build_scorer
 from pipeline.stopwatch import Stopwatch
 from tests.faces import generated_face
@@ -36,6 +36,11 @@ def pair(scorer: PhotographScorer) -> tuple[Scored, Scored]:
 def test_the_deformed_face_scores_lower(pair: tuple[Scored, Scored]) -> None:
     deformed, undeformed = pair
     assert deformed.score.value < undeformed.score.value - 0.5
+
+
+def test_the_regressor_was_fitted_on_what_is_measured(scorer: PhotographScorer) -> None:
+    assert FITTED_OTHERWISE not in scorer.provenance.settings
+    assert scorer.provenance.settings["regressor_profile"] == scorer.provenance.profile
 
 
 def test_the_anomaly_is_gone_from_the_normalized_face(pair: tuple[Scored, Scored]) -> None:
