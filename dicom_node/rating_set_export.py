@@ -27,7 +27,6 @@ from dicom_node.rating_set_files import SetFolders, SetPhotograph
 from dicom_node.rating_sheet import write_sheets
 from pipeline.generated_face import generated_face
 from pipeline.measuring import Measuring
-from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
 from pipeline.ratings import GROUPS, PERSON
 from pipeline.rejection import UnscorablePhotographError
@@ -97,9 +96,7 @@ def _pair(folder: Path, photograph: SetPhotograph, measuring: Measuring, steps: 
         paths = folder / f"{key}-{RAW}.png", folder / f"{key}-{NORMALIZED}.png"
         if not all(path.exists() for path in paths):
             watch = Stopwatch()
-            rgb = read_photograph(photograph.path)
-            face = measuring.measurer.locate(rgb, watch)
-            measuring.gate.check(face, *rgb.shape[:2])
+            face = measuring.accepted_face(photograph.path, watch)
             images = face_images(face, measuring.measurer.measure(face, watch, steps).normalized)
             for path, picture in zip(paths, (images.aligned, images.normalized), strict=True):
                 _write_picture(path, picture)

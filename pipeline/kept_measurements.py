@@ -16,7 +16,6 @@ from pipeline.compared_candidates import Measurement
 from pipeline.descent import Progress
 from pipeline.features import mean_by_name, mean_features
 from pipeline.measuring import Measuring
-from pipeline.photograph import read_photograph
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.stopwatch import Stopwatch
 
@@ -73,10 +72,7 @@ def measure_photograph(
     """
     try:
         watch = Stopwatch()
-        rgb = read_photograph(path)
-        face = measuring.measurer.locate(rgb, watch)
-        measuring.gate.check(face, *rgb.shape[:2])
-        found = measuring.measurer.measure(face, watch, progress)
+        found = measuring.measurer.measure(measuring.accepted_face(path, watch), watch, progress)
     except UnscorablePhotographError as error:
         return MeasuredPhotograph(reason=str(error.rejection.reason), detail=error.rejection.detail)
     return MeasuredPhotograph(averaged_features(found))

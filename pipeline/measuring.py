@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 
 from models.allocator import keep_freed_memory
 from models.generator import Generator, choose_device, load_generator
@@ -15,14 +16,17 @@ from models.lpips import Lpips, load_metric
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.learned_features import LEARNED_FEATURES
 from pipeline.local_features import LOCAL_FEATURES
+from pipeline.locating import AlignedFace
 from pipeline.measurement import FaceMeasurer
 from pipeline.nearest_average import averages_to_choose_from
 from pipeline.newton_normalization import StepEngine
+from pipeline.photograph import read_photograph
 from pipeline.profile import Profile
 from pipeline.quality import QualityGate
 from pipeline.quality_thresholds import QualityThresholds
 from pipeline.result import FURTHER_FEATURES, Features, SettingValue
 from pipeline.similarity import PERCEPTUAL_TRUNKS
+from pipeline.stopwatch import Stopwatch
 
 # What of the card's baseline decides shares; the rest describes it.
 _REGIONS = ("usual", "judged")
@@ -64,6 +68,16 @@ class Measuring:
         object.__setattr__(self, "profile", profile)
         object.__setattr__(self, "gate", QualityGate(self.quality))
         object.__setattr__(self, "measurer", made)
+
+    def accepted_face(self, path: Path, watch: Stopwatch) -> AlignedFace:
+        """Return the face of a photograph that the node would score, aligned.
+
+        Raises UnscorablePhotographError for any other, OSError where the file cannot be read.
+        """
+        rgb = read_photograph(path)
+        face = self.measurer.locate(rgb, watch)
+        self.gate.check(face, *rgb.shape[:2])
+        return face
 
     def files(self) -> dict[str, SettingValue]:
         """Return the digests of files besides the generator's, the metric's trunk and the landmark model.
@@ -119,8 +133,8 @@ class Measuring:
         decisive = ["averages_sha256", "metric_heads_sha256", "similarity_sha256"]
         decisive += ["covariance_sha256"] if "d_wmahalanobis" in features else []
         decisive += ["anomaly_network_sha256"] if set(features) & set(LEARNED_FEATURES) else []
-        ours = self.files() | self.profile.as_dict()
-        names = {*settings, *self.profile.as_dict(), *decisive}
+        profile = self.profile.as_dict()
+        ours, names = self.files() | profile, {*settings, *profile, *decisive}
         differing = {name for name in names if ours.get(name) != theirs.get(name)}
         pairs = (("metric", [self.metric.trunk, self.metric.sha256]), ("landmarks", self.faces.sha256))
         return sorted(differing | {name for name, value in pairs if setup.get(name, value) != value})
