@@ -91,15 +91,18 @@ def take_commitment(
 ) -> list[ReportedDelivery]:
     """Record what a destination commits itself to (SOP Instance UIDs) as delivered; return what was new.
 
-    The caller commits.
+    What was erased since it was looked up is none of it. The caller commits.
     """
-    found = _of_transaction(session, transaction_uid, destination, committed, (UNCOMMITTED, DUE, DEAD))
-    session.execute(
+    states = (UNCOMMITTED, DUE, DEAD)
+    found = _of_transaction(session, transaction_uid, destination, committed, states)
+    recorded = session.scalars(
         update(Delivery)
-        .where(Delivery.id.in_([row.id for row in found]))
+        .where(Delivery.id.in_([row.id for row in found]), Delivery.state.in_(states))
         .values(state=DELIVERED, delivered_at=now, last_error=None)
+        .returning(Delivery.id)
     )
-    return found
+    there = set(recorded)
+    return [row for row in found if row.id in there]
 
 
 def refused_commitments(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import delete, event, select, text, update
 from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
@@ -24,10 +24,14 @@ from storage.artefacts import (
     FinishedObject,
     add_artefact,
 )
-from storage.tables import Artefact, Patient, Photograph
+from storage.database import open_database, sessions
+from storage.deliveries import UNCOMMITTED
+from storage.delivery_commitments import take_commitment
+from storage.tables import Artefact, Delivery, Patient, Photograph
 from tests.integration.running_node import wait_until
 from tests.overtaking import Once, OvertakenStore
 from tests.small_archive import SmallArchive, photograph
+from tests.unit.rows import NOON, add_object
 
 SECOND = str(photograph(2).SOPInstanceUID)
 
@@ -99,3 +103,31 @@ def test_an_erasure_waits_for_what_another_process_is_recording(tmp_path: Path, 
     with archive.sessions() as session:
         assert session.scalars(select(Artefact)).all() == []
     archive.engine.dispose()
+
+
+def test_an_archive_commits_itself_to_the_rest_of_what_was_erased_meanwhile(postgresql) -> None:
+    engine = open_database(postgresql.database())
+    opened = sessions(engine)
+    with opened.begin() as session:
+        for uid in ("1.2.3", "1.2.4"):
+            add_object(session, uid, ["PACS"])
+        kept, erased = session.scalars(select(Delivery.id).order_by(Delivery.id))
+        session.execute(update(Delivery).values(state=UNCOMMITTED, transaction_uid="1.9"))
+
+    def erase() -> None:
+        with opened.begin() as other:
+            other.execute(delete(Delivery).where(Delivery.id == erased))
+
+    once = Once(erase)
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _between(_connection, _cursor, statement: str, *_rest: object) -> None:
+        if statement.startswith("UPDATE delivery"):
+            once()
+
+    with opened.begin() as session:
+        named = ("1.2.3", "1.2.4")
+        committed = take_commitment(session, "1.9", destination="PACS", committed=named, now=NOON)
+    assert once.called
+    assert [delivery.id for delivery in committed] == [kept]
+    engine.dispose()
