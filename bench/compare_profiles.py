@@ -34,7 +34,6 @@ from models.generator import Generator, choose_device, load_generator
 from models.lpips import Lpips, load_metric
 from models.regressor import load_regressor
 from pipeline.anomaly import AnomalyKind, draw_anomaly
-from pipeline.compared_candidates import compare_candidates
 from pipeline.face import load_face_finder
 from pipeline.features import to_tensor
 from pipeline.kept_measurements import averaged_features
@@ -179,7 +178,7 @@ def figures(bench: Bench, face: AlignedFace, path: Path) -> dict[str, float]:
     average, _ = average_and_goal(generator, bench.metric, x_raw[None], mask[None], profile)
     pulled, side = replace(generator, w_avg=average[0]), generator.network.resolution
     objective = Objective(pulled, bench.metric, x_raw, mask, profile.metric_resolution, side)
-    (measured,) = compare_candidates(generator, bench.metric, x_raw[None], mask[None], [latents])
+    measured = bench.measurer.compare(face, latents)
     similarity = [float(objective.terms(w_norm)[0]) for w_norm in latents.w_norm[:, None]]
     averageness = float(objective.terms(latents.w_norm[:1])[1])
     mean = averaged_features(measured)
@@ -207,7 +206,7 @@ def compared(rows: list[dict[str, dict[str, float]]], reference: str, against: s
         ratio = column(against, key).mean() / column(reference, key).mean()
         record[f"{key}_ratio"] = round(float(ratio), 4)
     for key in rows[0][reference]:
-        if key[:2] in ("d_", "l_", "c_", "n_") or key == "score":
+        if key[:2] in ("d_", "l_", "c_", "n_", "s_") or key == "score":
             a, b = column(against, key), column(reference, key)
             if len(rows) > 2:
                 record[f"{key}_r"] = round(float(pearsonr(a, b).statistic), 4)

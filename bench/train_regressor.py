@@ -30,6 +30,7 @@ from pipeline.calibration_card import RegressorOrigin, calibration_card, regress
 from pipeline.perceptual_severity import FULL_DISTANCE
 from pipeline.regression import TRIALS, RatedFeatures, fit_regressor
 from pipeline.regression_models import MODELS
+from pipeline.shape_features import SHAPE_FEATURES
 
 
 def main() -> None:
@@ -41,11 +42,11 @@ def main() -> None:
     arguments.add_argument("--name", default="", help="of the regressor")
     arguments.add_argument("--trials", type=int, default=TRIALS, help="settings tried for each model")
     arguments.add_argument(
-        "--models", nargs="*", default=["linear", "huber", "ridge", "lasso"], choices=tuple(MODELS),
+        "--models", nargs="*", default=["linear", "ridge", "lasso"], choices=tuple(MODELS),
         help="those to choose from; the others hold up worse on people (docs/validation.md)",
     )  # fmt: skip
     arguments.add_argument(
-        "--features", nargs="*", default=["n_peak"],
+        "--features", nargs="*", default=["n_peak", *SHAPE_FEATURES],
         help="those to choose from; the anomaly network's others widen the gap between groups",
     )  # fmt: skip
     arguments.add_argument("--output", type=Path, required=True)
@@ -85,7 +86,7 @@ def write_regressor(generator: Generator, options: argparse.Namespace) -> None:
         date=datetime.now(UTC).date().isoformat(),
     ) | {"measured_with": setup}
     origin = RegressorOrigin(
-        options.name or f"{generator.name}-synthetic-6",
+        options.name or f"{generator.name}-synthetic-7",
         generator.name,
         generator.sha256,
         str(setup["profile"][0]),  # type: ignore[index]

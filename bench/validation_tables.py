@@ -20,6 +20,7 @@ from pipeline.local_features import LOCAL_FEATURES
 from pipeline.perceptual_severity import LEVELS, rating_of
 from pipeline.regression_models import MODELS
 from pipeline.result import NINETY_PERCENT, Features
+from pipeline.shape_features import SHAPE_FEATURES
 
 Table = list[list[str]]
 """Rows of cells; the first is the head."""
@@ -34,7 +35,9 @@ FEATURE_SETS: Mapping[str, tuple[str, ...]] = {
     "the paper's five": Features.names(),
     "the five and local ones": (*Features.names(), *LOCAL_FEATURES),
     "the network's": LEARNED_FEATURES,
-    "all of these": (*Features.names(), *LOCAL_FEATURES, *LEARNED_FEATURES),
+    "the network's `n_peak`": ("n_peak",),
+    "`n_peak` and shape": ("n_peak", *SHAPE_FEATURES),
+    "all of these": (*Features.names(), *LOCAL_FEATURES, *LEARNED_FEATURES, *SHAPE_FEATURES),
 }
 
 
@@ -58,18 +61,24 @@ def feature_table(rows: Sequence[Row]) -> Table:
     generated = [row for row in rows if row.split == GENERATED]
     table = [["features", "generated faces, in folds", "people tuned on", "people held out"]]
     for title, names in FEATURE_SETS.items():
-        x, y, answers = matrix(generated, names), rated(generated), np.zeros(len(generated))
-        for train, test in KFold(5, shuffle=True, random_state=0).split(x):
-            answers[test] = _on_scale(_ridge().fit(x[train], y[train]).predict(x[test]))
-        cells = [with_interval([answers, y], [row.person for row in generated])]
-        model = _ridge().fit(x, y)
+        x, y = matrix(generated, names), rated(generated)
+        cells = [with_interval([in_folds(x, y), y], [row.person for row in generated])]
+        model = ridge().fit(x, y)
         for split in (TUNING, HELD_OUT):
-            of = _drawn_on(rows, split)
-            found = [_on_scale(model.predict(matrix(of, names))), rated(of)] if of else []
+            of = drawn_on(rows, split)
+            found = [on_scale(model.predict(matrix(of, names))), rated(of)] if of else []
             # So few people are no sample to draw from again.
             cells.append(f"{pearson(*found):.2f}" if found else "-")
         table.append([title, *cells])
     return table
+
+
+def in_folds(x: Array, y: Array) -> Array:
+    """Return for every row (N, F) what a ridge regression says that was fitted on the other four fifths."""
+    answers = np.zeros(len(x))
+    for train, test in KFold(5, shuffle=True, random_state=0).split(x):
+        answers[test] = on_scale(ridge().fit(x[train], y[train]).predict(x[test]))
+    return answers
 
 
 def kind_table(rows: Sequence[Row], regressor: Regressor) -> Table:
@@ -119,12 +128,12 @@ def _fitted_like(regressor: Regressor, rows: Sequence[Row]) -> Callable[[Sequenc
     members = MODELS[name].fit((x - mean) / scale, rated(rows), settings, 0)
 
     def predict(of: Sequence[Row]) -> Array:
-        return _on_scale(mean_answer(members, (matrix(of, regressor.features) - mean) / scale))
+        return on_scale(mean_answer(members, (matrix(of, regressor.features) - mean) / scale))
 
     return predict
 
 
-def _on_scale(scores: Array) -> Array:
+def on_scale(scores: Array) -> Array:
     """Return scores as a node gives them, within 1 and 7."""
     return np.clip(scores, LOWEST, HIGHEST)
 
@@ -153,12 +162,7 @@ def outcome_table(rows: Sequence[Row], regressor: Regressor) -> Table:
     """Count pairs called improved, regions named rightly, and what the intervals cover."""
     table = [["figure", "count", "share"]]
     people = [row for row in rows if row.split != GENERATED and row.view == NEUTRAL]
-    improved = []
-    for before in (row for row in people if row.level >= 0.75):
-        for after in people:
-            same = after.person == before.person and after.kind in (before.kind, "")
-            if same and after.level <= 0.25:
-                improved.append(regressor.predict(after.features) > regressor.predict(before.features))
+    improved = improved_pairs(people, lambda row: regressor.predict(row.features))
     table.append(_share("severity at least 0.5 less: called improved (people)", improved))
     for title, ahead in (("right region first", 1), ("right region among two", 2)):
         table.append(
@@ -172,6 +176,19 @@ def outcome_table(rows: Sequence[Row], regressor: Regressor) -> Table:
     covered = [abs(regressor.predict(r.features) - rating_of(r.severity)) <= half for r in people]
     table.append(_share("within the 90 % interval (people with drawn anomalies)", covered))
     return table
+
+
+def improved_pairs(rows: Sequence[Row], score: Callable[[Row], float]) -> list[bool]:
+    """Whether the score rises, for each pair of one person's rows whose severity falls by at least 0.5."""
+    return [
+        score(after) > score(before)
+        for before in rows
+        for after in rows
+        if before.level >= 0.75
+        and after.level <= 0.25
+        and after.person == before.person
+        and after.kind in (before.kind, "")
+    ]
 
 
 def group_table(rows: Sequence[Row], regressor: Regressor, groups: Mapping[str, Mapping[str, str]]) -> Table:
@@ -241,7 +258,7 @@ def gap_between(groups: Sequence[Sequence[float]]) -> str:
     return f"{high.mean() - low.mean():.2f} ({least:.2f} to {most:.2f})"
 
 
-def _drawn_on(rows: Sequence[Row], split: str) -> list[Row]:
+def drawn_on(rows: Sequence[Row], split: str) -> list[Row]:
     """Return a split's neutral cases of the people on whom anomalies were drawn."""
     drawn = {row.person for row in rows if row.split == split and row.kind}
     return [row for row in rows if row.split == split and row.view == NEUTRAL and row.person in drawn]
@@ -264,7 +281,7 @@ def _share(title: str, hits: Sequence[bool]) -> list[str]:
     return [title, str(len(hits)), f"{100 * np.mean(hits):.0f} %" if hits else "-"]
 
 
-def _ridge() -> Pipeline:
+def ridge() -> Pipeline:
     return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-1, 4, 12)))
 
 

@@ -76,14 +76,14 @@ class FaceShape:
         prior = landmark_weights()
         weights, shape = prior, self.mean
         for scale in _SCALES:
-            turn, shift = _similarity(shape, points, weights)
+            turn, shift = similarity(shape, points, weights)
             there = (points - shift) / turn
             weights = prior.copy()
             for part in PARTS:
                 residual = np.mean(np.abs(there - shape)[list(part)] ** 2)
                 weights[list(part)] /= (1 + residual / scale**2) ** 2
             shape = self._nearest(there, weights)
-        turn, shift = _similarity(shape, points, weights)
+        turn, shift = similarity(shape, points, weights)
         laid = turn * shape + shift
         return np.column_stack([laid.real, laid.imag]), float(abs(turn)), float(weights.sum() / prior.sum())
 
@@ -133,8 +133,11 @@ def load_face_shape() -> FaceShape:
     )
 
 
-def _similarity(shape: Complex, points: Complex, weights: NDArray[np.float64]) -> tuple[complex, complex]:
-    """Return turn (with scale) and shift that bring the shape nearest to the points."""
+def similarity(shape: Complex, points: Complex, weights: NDArray[np.float64]) -> tuple[complex, complex]:
+    """Return turn (with scale) and shift that bring the shape nearest to the points, weighted (P,).
+
+    Raises ValueError where the shape's points coincide.
+    """
     total = weights.sum()
     middle, there = (weights @ shape) / total, (weights @ points) / total
     turn = (weights * np.conj(shape - middle)) @ (points - there) / (weights @ np.abs(shape - middle) ** 2)

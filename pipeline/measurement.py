@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.generator import Generator
 from models.lpips import Lpips
@@ -15,10 +17,12 @@ from pipeline.compared_candidates import Measurement, compare_candidates
 from pipeline.descent import Progress
 from pipeline.face import FaceFinder
 from pipeline.features import to_tensor
+from pipeline.latents import Latents
 from pipeline.locating import AlignedFace, locate_face
 from pipeline.newton_normalization import StepEngine
 from pipeline.normalization import normalize_batch
 from pipeline.profile import Profile
+from pipeline.shape_features import shape_features
 from pipeline.stopwatch import Stopwatch
 
 # Drawing K = 5 candidates of a face takes 0.7 GB (measured on a CPU).
@@ -61,9 +65,7 @@ class FaceMeasurer:
         self, faces: Sequence[AlignedFace], watch: Stopwatch, progress: Progress | None = None
     ) -> list[Measurement]:
         """Normalize the faces together and measure every candidate of each; `watch` sees all at once."""
-        device = self._generator.device
-        pictures = torch.stack([to_tensor(face.picture, device) for face in faces])
-        masks = torch.stack([torch.from_numpy(face.mask).to(device) for face in faces])
+        pictures, masks = self._tensors(faces)
         with watch.stage("normalize"):
             found = normalize_batch(
                 self._generator,
@@ -76,21 +78,38 @@ class FaceMeasurer:
                 self._similarity_metric,
                 self._engine,
             )
-            if device.type == "cuda":  # which works on while the program goes ahead
-                torch.cuda.synchronize(device)
+            if pictures.device.type == "cuda":  # which works on while the program goes ahead
+                torch.cuda.synchronize(pictures.device)
         with watch.stage("features"):
             step = self._faces_at_once(len(faces))
+            parts = [slice(n, n + step) for n in range(0, len(faces), step)]
             return [
-                measurement
-                for n in range(0, len(faces), step)
-                for measurement in compare_candidates(
-                    self._generator,
-                    self._metric,
-                    pictures[n : n + step],
-                    masks[n : n + step],
-                    found[n : n + step],
-                )
+                one
+                for part in parts
+                for one in self._compared(faces[part], pictures[part], masks[part], found[part])
             ]
+
+    def compare(self, face: AlignedFace, latents: Latents) -> Measurement:
+        """Measure a face whose candidates are known."""
+        return self._compared([face], *self._tensors([face]), [latents])[0]
+
+    def _tensors(self, faces: Sequence[AlignedFace]) -> tuple[Tensor, Tensor]:
+        """Return the pictures (F, 3, H, W) in [-1, 1] and the masks (F, H, W)."""
+        device = self._generator.device
+        pictures = torch.stack([to_tensor(face.picture, device) for face in faces])
+        return pictures, torch.stack([torch.from_numpy(face.mask).to(device) for face in faces])
+
+    def _compared(
+        self, faces: Sequence[AlignedFace], pictures: Tensor, masks: Tensor, latents: Sequence[Latents]
+    ) -> list[Measurement]:
+        """Compare faces with their candidates. The shape features are of the nearest, the same for all."""
+        measured = []
+        for face, found in zip(
+            faces, compare_candidates(self._generator, self._metric, pictures, masks, latents), strict=True
+        ):
+            shape = shape_features(self._faces, face.picture, face.landmarks, found.normalized)
+            measured.append(replace(found, local_features=[one | shape for one in found.local_features]))
+        return measured
 
     def let_go_of_memory(self) -> None:
         """Free what a GPU holds for what may come, recorded steps included."""

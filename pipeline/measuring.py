@@ -25,6 +25,7 @@ from pipeline.profile import Profile
 from pipeline.quality import QualityGate
 from pipeline.quality_thresholds import QualityThresholds
 from pipeline.result import FURTHER_FEATURES, Features, SettingValue
+from pipeline.shape_features import SHAPE_FEATURES
 from pipeline.similarity import PERCEPTUAL_TRUNKS
 from pipeline.stopwatch import Stopwatch
 
@@ -187,7 +188,7 @@ def measured_features(generator: Generator) -> frozenset[str]:
     if generator.covariance is None:
         further.discard("d_wmahalanobis")
     learned = set() if generator.anomaly_network is None else set(LEARNED_FEATURES)
-    return frozenset({*Features.names(), *LOCAL_FEATURES} | further | learned)
+    return frozenset({*Features.names(), *LOCAL_FEATURES, *SHAPE_FEATURES} | further | learned)
 
 
 def _similarity_metric(generator: Generator, profile: str) -> Lpips | None:

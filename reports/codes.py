@@ -78,6 +78,17 @@ LEARNED_FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
 )
 """The same for `pipeline.learned_features.LEARNED_FEATURES`; a score may be without them."""
 
+SHAPE_FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
+    {
+        "s_chin": (Code("S_CHIN", SCHEME, "Displacement of chin from normalized face"), NO_UNIT),
+        "s_disagreement": (Code("S_DISAGREEMENT", SCHEME, "Disagreement of parts with usual faces"), NO_UNIT),
+    }
+)
+"""The same for `pipeline.shape_features.SHAPE_FEATURES`; a score may be without them."""
+
+FURTHER_CONCEPTS: Final = MappingProxyType({**LOCAL_FEATURES, **LEARNED_FEATURES, **SHAPE_FEATURES})
+"""All of these that are stated beside the paper's five."""
+
 REGION_SHARES: Final[Mapping[str, Code]] = MappingProxyType(
     {
         "brows": Code("SHARE_BROWS", SCHEME, "Share of deviation: brows"),

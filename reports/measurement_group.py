@@ -96,7 +96,7 @@ def _measurements(
     yield from _course(course)
     for region, share in score.region_shares.items():
         yield hd.Measurement(codes.REGION_SHARES[region], round(100 * share, 1), codes.PERCENT)
-    concepts = {**codes.FEATURES, **codes.LOCAL_FEATURES, **codes.LEARNED_FEATURES}
+    concepts = {**codes.FEATURES, **codes.FURTHER_CONCEPTS}
     for feature, value in {**score.features.as_dict(), **score.local_features}.items():
         name, unit = concepts[feature]
         yield hd.Measurement(name, float(f"{value:.6g}"), unit)

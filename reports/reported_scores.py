@@ -48,8 +48,7 @@ def _read_group(group: Dataset) -> ReportedScore:
     region = next(_named(group, standard.DCM.ImageRegion))
     flat = [float(value) for value in region.GraphicData]
     features = {
-        name: _number(group, code)
-        for name, (code, _) in {**codes.FEATURES, **codes.LOCAL_FEATURES, **codes.LEARNED_FEATURES}.items()
+        name: _number(group, code) for name, (code, _) in {**codes.FEATURES, **codes.FURTHER_CONCEPTS}.items()
     }
     return ReportedScore(
         source_sop_instance_uid=str(
