@@ -45,7 +45,7 @@ class Measuring:
     metric: Lpips
     faces: FaceFinder
     profile_name: str
-    seed: int
+    seed: int = 0
     similarity_metric: Lpips | None = None
     engine: StepEngine | None = None
     quality: QualityThresholds = field(default_factory=QualityThresholds)

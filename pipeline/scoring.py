@@ -9,21 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from models.allocator import keep_freed_memory
-from models.generator import Generator, choose_device, load_generator
-from models.lpips import Lpips
+from models.generator import choose_device, load_generator
 from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.blended_photograph import blended_photograph
 from pipeline.compared_candidates import Measurement
 from pipeline.computation import Computation
 from pipeline.descent import Progress
 from pipeline.device_faults import device_faults
-from pipeline.face import FaceFinder
 from pipeline.features import mean_by_name, mean_features
 from pipeline.locating import AlignedFace
 from pipeline.mask import outline_in_photograph
 from pipeline.measuring import Measuring, measured_features, measuring_on
 from pipeline.nearest_average import number_of_average
-from pipeline.newton_normalization import StepEngine
 from pipeline.photograph import read_photograph
 from pipeline.pictures import face_images
 from pipeline.quality_thresholds import QualityThresholds
@@ -43,31 +40,11 @@ Warnings = tuple[QualityWarning, ...]
 
 
 class PhotographScorer:
-    """Scores photographs with one generator, metric, profile and regressor."""
+    """Scores photographs with what measures them and one regressor."""
 
-    def __init__(
-        self,
-        generator: Generator,
-        metric: Lpips,
-        faces: FaceFinder,
-        regressor: Regressor,
-        profile_name: str,
-        seed: int = 0,
-        similarity_metric: Lpips | None = None,
-        engine: StepEngine | None = None,
-        quality: QualityThresholds | None = None,
-    ) -> None:
-        """similarity_metric: what the optimisation compares pictures with, where that is not `metric`.
-
-        engine: what Newton's steps are computed with, plain float32 by default. quality: what a photograph
-        must be like, by default what `QualityThresholds` says.
-        Raise GeneratorError for an unknown profile, ProfileError where the generator lacks what the profile
-        takes, RegressorError where the regressor is another's.
-        """
-        measuring = Measuring(
-            generator, metric, faces, profile_name, seed, similarity_metric, engine,
-            quality or QualityThresholds(),
-        )  # fmt: skip
+    def __init__(self, measuring: Measuring, regressor: Regressor) -> None:
+        """Raise RegressorError for a regressor of another generator, or that asks for what nobody measures."""
+        generator = measuring.generator
         if regressor.generator_sha256 != generator.sha256:
             raise RegressorError(
                 f"scoring.regressor: {regressor.name} was fitted on {regressor.generator}, not on "
@@ -79,7 +56,7 @@ class PhotographScorer:
                 f"scoring.regressor: {regressor.name} asks for the feature {sorted(unknown)[0]!r}, which "
                 "this version does not measure; use the version that it was fitted with, or calibrate anew"
             )
-        self.generator, self.metric = generator, metric
+        self.generator, self.metric = generator, measuring.metric
         self.device = _in_words(generator.device)
         self.measurer, self._profile = measuring.measurer, measuring.profile
         self._regressor = regressor
@@ -211,15 +188,4 @@ def build_scorer(
             "`facenorm calibrate` and name it here"
         )
     path = Path(regressor) if regressor else chosen.folder / chosen.card.regressor
-    measuring = measuring_on(chosen, profile, seed, precision, quality)
-    return PhotographScorer(
-        chosen,
-        measuring.metric,
-        measuring.faces,
-        load_regressor(path),
-        profile,
-        seed,
-        measuring.similarity_metric,
-        measuring.engine,
-        measuring.quality,
-    )
+    return PhotographScorer(measuring_on(chosen, profile, seed, precision, quality), load_regressor(path))

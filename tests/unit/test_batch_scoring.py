@@ -15,6 +15,7 @@ from pipeline.batch_scoring import BatchScorer, batch_size, build_batch_scorer
 from pipeline.computation import Computation, DeviceFault, DeviceFaultError
 from pipeline.locator_pool import LocatorPool
 from pipeline.measurement import FaceMeasurer
+from pipeline.measuring import Measuring
 from pipeline.result import Rejection, RejectionReason, Scored
 from pipeline.scoring import PhotographScorer
 from tests.faces import generated_face
@@ -27,7 +28,7 @@ CPU = "cpu"
 
 
 def scorer(profile: str = "newton") -> PhotographScorer:
-    return PhotographScorer(tiny_generator(), real_metric(), face_finder(), regressor(), profile)
+    return PhotographScorer(Measuring(tiny_generator(), real_metric(), face_finder(), profile), regressor())
 
 
 def _scored(result: Scored | Rejection) -> Scored:

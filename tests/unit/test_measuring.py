@@ -53,9 +53,12 @@ def test_calibration_leaves_out_what_the_node_rejects_and_nothing_else(
     photograph: Path, quality: QualityThresholds | None
 ) -> None:
     row = measure_photograph(measuring(quality), photograph)
-    faces = load_face_finder((quality or QualityThresholds()).minimum_face_pixels)
+    thresholds = quality or QualityThresholds()
+    faces = load_face_finder(thresholds.minimum_face_pixels)
     regressor = load_regressor(TINY_GENERATOR.with_name("tiny-regressor.json"))
-    scorer = PhotographScorer(tiny_generator(), random_metric(), faces, regressor, "fast", 0, quality=quality)
+    scorer = PhotographScorer(
+        Measuring(tiny_generator(), random_metric(), faces, "fast", quality=thresholds), regressor
+    )
     scored = scorer.score_file(photograph)
     expected = {None: "face_too_small", 0.08: "", 0.9: "blurred"}[quality and quality.rejected_sharpness]
     assert row.reason == expected

@@ -22,6 +22,7 @@ from models.regressor import Regressor, RegressorError, load_regressor
 from pipeline.face_regions import REGIONS
 from pipeline.features import FeatureExtractor, to_tensor
 from pipeline.measurement import FaceMeasurer
+from pipeline.measuring import Measuring
 from pipeline.profile import Profile
 from pipeline.result import (
     FITTED_OTHERWISE,
@@ -50,7 +51,7 @@ def regressor(residual_std: float = 0.5) -> Regressor:
 
 def scorer(profile: str = "fast", seed: int = 0, residual_std: float = 0.5) -> PhotographScorer:
     fitted = regressor(residual_std)
-    return PhotographScorer(tiny_generator(), real_metric(), face_finder(), fitted, profile, seed)
+    return PhotographScorer(Measuring(tiny_generator(), real_metric(), face_finder(), profile, seed), fitted)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_shares_of_the_regions_are_kept_and_told(scored: Scored) -> None:
 def test_regressor_may_ask_for_any_of_the_sixteen(photograph: NDArray[np.uint8]) -> None:
     line = replace(regressor(), features=("d_wmahalanobis",), mean=np.array([5.0]), scale=np.array([2.0]))
     generator = tiny_generator()
-    one = PhotographScorer(generator, random_metric(), face_finder(), line, "fast")
+    one = PhotographScorer(Measuring(generator, random_metric(), face_finder(), "fast"), line)
     assert generator.covariance is not None
     assert one.provenance.settings["covariance_sha256"] == generator.covariance.sha256
     found = one.score(photograph)
@@ -121,7 +122,9 @@ def test_regressor_may_ask_for_any_of_the_sixteen(photograph: NDArray[np.uint8])
     expected = line.predict(found.score.further_features)
     assert found.score.value == pytest.approx(expected, abs=6e-4)
     with pytest.raises(RegressorError, match="d_wmahalanobis"):
-        PhotographScorer(replace(generator, covariance=None), random_metric(), face_finder(), line, "fast")
+        PhotographScorer(
+            Measuring(replace(generator, covariance=None), random_metric(), face_finder(), "fast"), line
+        )
 
 
 def test_pictures_show_the_same_face_in_one_frame(scored: Scored) -> None:
@@ -259,14 +262,14 @@ def test_what_the_regressor_was_fitted_under_otherwise_is_named(
 ) -> None:
     settings = Profile.from_card(tiny_generator().card.profiles["fast"]).as_dict()
     fitted = replace(regressor(), card={"measured_with": {"profile": ["fast", settings | changed]}})
-    one = PhotographScorer(tiny_generator(), random_metric(), face_finder(), fitted, "fast")
+    one = PhotographScorer(Measuring(tiny_generator(), random_metric(), face_finder(), "fast"), fitted)
     assert one.provenance.settings.get(FITTED_OTHERWISE) == otherwise
 
 
 @pytest.mark.parametrize("measured_with", [None, 1, {}, {"profile": "fast"}, {"profile": ["fast", 1]}])
 def test_a_card_that_tells_nothing_of_its_settings_is_taken(measured_with: object) -> None:
     fitted = replace(regressor(), card={"measured_with": measured_with})
-    one = PhotographScorer(tiny_generator(), random_metric(), face_finder(), fitted, "fast")
+    one = PhotographScorer(Measuring(tiny_generator(), random_metric(), face_finder(), "fast"), fitted)
     assert FITTED_OTHERWISE not in one.provenance.settings
 
 
@@ -278,8 +281,8 @@ def test_provenance_tells_every_setup_apart(tmp_path: Path) -> None:
         scorer(),
         scorer(seed=1),
         scorer("reference"),
-        PhotographScorer(tiny_generator(), metric, faces, load_regressor(other_file), "fast"),
-        PhotographScorer(tiny_generator(), random_metric(), faces, regressor(), "fast"),
+        PhotographScorer(Measuring(tiny_generator(), metric, faces, "fast"), load_regressor(other_file)),
+        PhotographScorer(Measuring(tiny_generator(), random_metric(), faces, "fast"), regressor()),
     ]
     digests = {setup.provenance.digest() for setup in setups}
     assert len(digests) == 5
@@ -296,7 +299,7 @@ def test_provenance_tells_every_setup_apart(tmp_path: Path) -> None:
 def test_regressor_of_another_generator_is_refused() -> None:
     foreign = replace(load_regressor(REGRESSOR), generator_sha256="0" * 64, generator="another-one")
     with pytest.raises(RegressorError, match=r"scoring\.regressor.*another-one.*tiny-test"):
-        PhotographScorer(tiny_generator(), real_metric(), face_finder(), foreign, "fast")
+        PhotographScorer(Measuring(tiny_generator(), real_metric(), face_finder(), "fast"), foreign)
 
 
 def test_unknown_profile_is_refused_with_the_known_ones() -> None:
@@ -307,7 +310,7 @@ def test_unknown_profile_is_refused_with_the_known_ones() -> None:
 def test_regressor_on_unknown_features_is_refused() -> None:
     unheard_of = replace(regressor(), features=("d_unheard_of",))
     with pytest.raises(RegressorError, match=r"scoring\.regressor.*d_unheard_of"):
-        PhotographScorer(tiny_generator(), real_metric(), face_finder(), unheard_of, "fast")
+        PhotographScorer(Measuring(tiny_generator(), real_metric(), face_finder(), "fast"), unheard_of)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import pytest
 
 from models.captured import Captures
 from models.precision import PrecisionError
+from pipeline.measuring import Measuring
 from pipeline.newton_normalization import StepEngine
 from pipeline.result import Scored
 from pipeline.scoring import PhotographScorer, build_scorer
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.real_weights
 
 def scorer(profile: str = "newton", engine: StepEngine | None = None) -> PhotographScorer:
     return PhotographScorer(
-        tiny_generator(), real_metric(), face_finder(), regressor(), profile, engine=engine
+        Measuring(tiny_generator(), real_metric(), face_finder(), profile, engine=engine), regressor()
     )
 
 
