@@ -43,7 +43,7 @@ class PhotographScorer:
     """Scores photographs with what measures them and one regressor."""
 
     def __init__(self, measuring: Measuring, regressor: Regressor) -> None:
-        """Raise RegressorError for a regressor of another generator, or that asks for what nobody measures."""
+        """Raise RegressorError for another generator's regressor, or one that asks for unknown features."""
         generator = measuring.generator
         if regressor.generator_sha256 != generator.sha256:
             raise RegressorError(
