@@ -11,7 +11,7 @@ import numpy as np
 from dicom_node.scorer_loading import ScorerUnusableError
 from pipeline.computation import Computation, DeviceFault, DeviceFaultError
 from pipeline.result import FaceImages, Provenance, Rejection, Scored
-from tests.report_samples import pattern, provenance, score
+from tests.sample_score import pattern, provenance, score
 
 
 @dataclass

@@ -8,15 +8,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from pipeline.encounter_score import EncounterScore, encounter_score, scoring_id
-from pipeline.result import Features, Provenance, Rejection, RejectionReason, Score
+from pipeline.result import Rejection, RejectionReason, Score
 from reports.comparison_image import build_comparison_image
 from reports.comparison_picture import Panels
 from reports.normalized_photograph import build_normalized_in_place, build_normalized_photograph
@@ -28,10 +26,10 @@ from reports.reported_photograph import (
 )
 from reports.structured_report import build_structured_report
 from tests.peers import run_tool
+from tests.sample_score import COLUMNS, ROWS, pattern, provenance, score
 
 CREATED = datetime(2026, 3, 4, 5, 6, 7, 890, tzinfo=UTC)
 STUDY_UID = "1.2.826.0.1.3680043.8.498.1"
-ROWS, COLUMNS = 480, 360
 
 # Names of test patients in the character sets that the tests send.
 NAMES: Mapping[str, tuple[str | list[str], str]] = {
@@ -40,50 +38,6 @@ NAMES: Mapping[str, tuple[str | list[str], str]] = {
     "arabic": ("ISO_IR 127", "اختبار^مريض"),
     "japanese": (["", "ISO 2022 IR 87"], "TEST^PATIENT=試験^患者=てすと^かんじゃ"),
 }
-
-
-def pattern(rows: int = ROWS, columns: int = COLUMNS) -> NDArray[np.uint8]:
-    """Return a smooth colour pattern, (rows, columns, 3)."""
-    y, x = np.mgrid[0:rows, 0:columns]
-    return np.stack([x * 255 / columns, y * 255 / rows, (x + y) % 256], axis=2).astype(np.uint8)
-
-
-def provenance(**changes: Any) -> Provenance:
-    values: dict[str, Any] = {
-        "generator": "mobilestylegan",
-        "generator_sha256": "a" * 64,
-        "metric": "lpips-alexnet",
-        "regressor": "synthetic-mlp",
-        "regressor_sha256": "b" * 64,
-        "regressor_is_synthetic": True,
-        "profile": "fast",
-        "seed": 7,
-        "software_version": "0.1.0",
-        "settings": {"steps": 25, "lambda_avg": 1.0},
-    }
-    return Provenance(**(values | changes))
-
-
-def score(**changes: Any) -> Score:
-    values: dict[str, Any] = {
-        "value": 4.8234,
-        "uncertainty": 0.5126,
-        "features": Features(0.0712345678, 0.21, 21.3, 0.4, 0.5),
-        "outline": ((100.0, 80.0), (260.5, 80.0), (250.0, 300.25), (110.0, 300.0), (100.0, 80.0)),
-        "rows": ROWS,
-        "columns": COLUMNS,
-        "provenance": provenance(),
-        "seconds": {"normalization": 4.8},
-        "local_features": {
-            "l_p99": 0.2,
-            "l_contrast": 0.11,
-            "l_asymmetry": 0.03,
-            "c_p99": 0.12,
-            "c_asymmetry": 0.02,
-        },
-        "region_shares": {"nose": 0.6123, "upper_lip": 0.25},
-    }
-    return Score(**(values | changes))
 
 
 def rejection(reason: RejectionReason = RejectionReason.NO_FACE, **changes: Any) -> Rejection:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dicom_node.scorer_loading import ScorerUnusableError
 from pipeline.computation import DeviceFault
 from pipeline.result import FaceImages, Provenance, Rejection, RejectionReason, Scored
-from tests.report_samples import pattern, provenance, score
+from tests.sample_score import pattern, provenance, score
 
 SECRET = "TEST^PATIENT"
 

@@ -13,7 +13,7 @@ from dicom_node.scoring_batches import ScoringBatches
 from dicom_node.scoring_process import DeviceFailedError, ScoringEndedError
 from pipeline.result import Provenance, Rejection, RejectionReason, Scored
 from tests.integration.running_node import wait_until
-from tests.report_samples import provenance
+from tests.sample_score import provenance
 
 
 @dataclass

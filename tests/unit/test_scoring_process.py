@@ -31,7 +31,7 @@ from dicom_node.scoring_process import (
 from dicom_node.settings import Settings
 from pipeline.result import Rejection, Scored
 from tests.integration.running_node import is_gone
-from tests.report_samples import pattern, score
+from tests.sample_score import pattern, score
 from tests.told_scorer import SECRET, ToldScorer
 
 REPOSITORY = Path(__file__).parents[2]
