@@ -25,6 +25,7 @@ from pipeline.quality_thresholds import QualityThresholds
 from pipeline.result import FITTED_OTHERWISE, Scored
 from pipeline.scoring import build_scorer
 from reports.notices import regressor_nature
+from tests.command import facenorm
 from tests.faces import generated_face
 from tests.rated_photographs import photographs, without_a_face, write_ratings
 from tests.tiny import TINY_GENERATOR
@@ -42,9 +43,7 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def calibrate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=200, check=False, env=ENVIRONMENT
-    )
+    return facenorm(*command(*arguments)[1:], env=ENVIRONMENT)
 
 
 def said(finished: subprocess.CompletedProcess[str]) -> str:

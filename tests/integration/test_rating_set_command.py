@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import os
 import re
 import stat
 import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,23 +16,15 @@ import pytest
 from PIL import Image
 
 from pipeline.ratings import read_ratings
+from tests.command import facenorm
 from tests.rated_photographs import photographs, without_a_face
 from tests.tiny import TINY_GENERATOR
 
 pytestmark = pytest.mark.real_weights
 
-FACENORM = str(Path(sys.executable).with_name("facenorm"))
-
 
 def rating_set(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [FACENORM, "rating-set", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-    )
+    return facenorm("rating-set", *arguments, env={"COLUMNS": "200"})
 
 
 def said(finished: subprocess.CompletedProcess[str]) -> str:

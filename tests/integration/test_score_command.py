@@ -1,4 +1,4 @@
-"""`facenorm score` as its users call it: a process, files, an exit status. The generator is the tiny one."""
+"""`facenorm score` as its users call it: files, an exit status. The generator is the tiny one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from tests.command import facenorm
 from tests.faces import generated_face
 from tests.landmarks import usual_landmarks
 from tests.peers import run_tool
@@ -26,14 +27,12 @@ NAME, BORN = "TEST^SCORED", "1970TEST"  # a birth date that no DICOM library tak
 
 
 def score(*arguments: str | Path, generator: Path | None = TINY) -> subprocess.CompletedProcess[str]:
-    chosen = ["--generator", str(generator)] if generator else []
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("facenorm")), "score", *map(str, arguments), *chosen],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return facenorm("score", *arguments, *(["--generator", generator] if generator else []))
+
+
+def score_in_a_process(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("facenorm"), "score", *arguments, "--generator", TINY]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def answer(finished: subprocess.CompletedProcess[str], status: int) -> list[dict[str, Any]]:
@@ -76,7 +75,7 @@ def test_jpeg_png_and_dicom_give_the_json_of_the_contract_in_order(tmp_path: Pat
     native = face_dicom(tmp_path, face_dataset())
     run_tool("img2dcm", "-k", f"PatientName={NAME}", jpeg, tmp_path / "jpeg.dcm")
     photographs = [jpeg, native, png, tmp_path / "jpeg.dcm"]
-    finished = score(*photographs, "--json")
+    finished = score_in_a_process(*photographs, "--json")
     found = answer(finished, 0)
     assert [one["photo"] for one in found] == [str(path) for path in photographs]
     for one in found:
