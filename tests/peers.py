@@ -24,6 +24,8 @@ import httpx
 import pydicom
 import pytest
 
+from tests.plain_http import get
+
 LOOPBACK = "127.0.0.1"
 PACKAGES = {
     "Orthanc": "orthanc",
@@ -141,7 +143,7 @@ class OrthancPeer:
         self.http_port = http_port
         self.folder = folder
         self.url = f"http://{LOOPBACK}:{http_port}"
-        self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=False)
 
     def close(self) -> None:
         self._client.close()
@@ -178,6 +180,11 @@ class OrthancPeer:
     def datasets(self) -> list[pydicom.FileDataset]:
         """Return every stored instance, parsed."""
         return [pydicom.dcmread(BytesIO(content)) for content in self.files()]
+
+    def reports(self) -> list[pydicom.FileDataset]:
+        """Return every structured report, parsed; who waits for one need not fetch all pictures each time."""
+        found = self.post("/tools/find", {"Level": "Instance", "Query": {"Modality": "SR"}})
+        return [pydicom.dcmread(BytesIO(self._file(identifier))) for identifier in sorted(found)]
 
     def store(self, content: bytes) -> str:
         """Upload a PS3.10 file over HTTP; return Orthanc's identifier of the instance."""
@@ -245,7 +252,7 @@ def _configuration(
 def _answers(url: str, name: str) -> bool:
     """Whether the server at `url` is the Orthanc that we named `name`, not another one on that port."""
     try:
-        answer = httpx.get(f"{url}/system", timeout=2, trust_env=False)
+        answer = get(f"{url}/system", timeout=2)
         return bool(answer.json()["Name"] == name)
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return False

@@ -17,14 +17,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import pytest
-from pydicom.uid import Comprehensive3DSRStorage
 
 from tests.acceptance.documents import REPOSITORY
 from tests.faces import generated_face
 from tests.integration.running_node import TOKEN, wait_until, write_photograph
 from tests.peers import LOOPBACK, OrthancPeer, free_port, require, running_orthanc
+from tests.plain_http import get, is_healthy
 from tests.postgresql import PostgresPeer
 from tests.tiny import TINY_GENERATOR
 
@@ -83,9 +82,6 @@ class _Department:
                 process.kill()
                 process.wait(timeout=10)
 
-    def ready(self, port: int) -> bool:
-        return _answers(f"http://{LOOPBACK}:{port}/health")
-
     @contextmanager
     def archive(self) -> Iterator[OrthancPeer]:
         composed = json.loads((DEPLOY / "compose" / "orthanc.json").read_text())
@@ -135,24 +131,17 @@ class _Department:
     def asked(self, query: str) -> dict[str, float]:
         """Return what Prometheus answers: the labels in words -> value."""
         url = f"http://{LOOPBACK}:{self.prometheus}/api/v1/query"
-        answer = httpx.get(url, params={"query": query}, timeout=10, trust_env=False).json()
+        answer = get(url, params={"query": query}, timeout=10).json()
         return {_words(one["metric"]): float(one["value"][1]) for one in answer["data"]["result"]}
 
     def rules(self) -> list[dict[str, str]]:
         url = f"http://{LOOPBACK}:{self.prometheus}/api/v1/rules"
-        groups = httpx.get(url, timeout=10, trust_env=False).json()["data"]["groups"]
+        groups = get(url, timeout=10).json()["data"]["groups"]
         return [rule for group in groups for rule in group["rules"]]
 
 
 def _words(labels: Mapping[str, str]) -> str:
     return " ".join(labels[name] for name in ("job", "role", "status", "state") if name in labels)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 @pytest.fixture
@@ -178,17 +167,17 @@ def test_photographs_that_orthanc_gets_come_back_scored_by_both_workers_and_prom
         ]
         for photograph in photographs:
             orthanc.store(photograph.read_bytes())
-        wait_until(lambda: _reported(orthanc) == STUDIES, 120, "a report of each study")
+        wait_until(lambda: len(orthanc.reports()) == STUDIES, 120, "a report of each study")
         _prometheus_knows(department)
         measured = 'facenorm_stage_seconds_count{stage="normalize"} '
         for port in department.workers:
             headers = {"Authorization": f"Bearer {TOKEN}"}
             url = f"http://{LOOPBACK}:{port}/metrics"
-            metrics = httpx.get(url, headers=headers, timeout=5, trust_env=False).text
+            metrics = get(url, headers=headers).text
             assert measured in metrics, "each worker has scored"
         sources = {
             str(item.ReferencedSOPInstanceUID)
-            for report in _reports(orthanc)
+            for report in orthanc.reports()
             for evidence in report.CurrentRequestedProcedureEvidenceSequence
             for series in evidence.ReferencedSeriesSequence
             for item in series.ReferencedSOPSequence
@@ -209,12 +198,12 @@ def _start(department: _Department, stack: ExitStack) -> None:
         "prometheus": department.prometheus_command(),
     }.items():
         stack.enter_context(department.running(name, command))
-    wait_until(lambda: department.ready(department.node_status), 60, "the node")
+    wait_until(lambda: is_healthy(department.node_status), 60, "the node")
     for number, port in enumerate(department.workers, 1):
         command = department.facenorm("worker", "--status-port", str(port))
         stack.enter_context(department.running(f"worker-{number}", command))
     for port in department.workers:
-        wait_until(lambda p=port: department.ready(p), 120, "a worker")
+        wait_until(lambda p=port: is_healthy(p), 120, "a worker")
 
 
 def _prometheus_knows(department: _Department) -> None:
@@ -235,11 +224,3 @@ def _prometheus_knows(department: _Department) -> None:
     assert len(rules) > 5
     assert [rule["health"] for rule in rules] == ["ok"] * len(rules)
     assert [rule["name"] for rule in rules if rule["state"] == "firing"] == []
-
-
-def _reports(orthanc: OrthancPeer) -> list:
-    return [one for one in orthanc.datasets() if one.SOPClassUID == Comprehensive3DSRStorage]
-
-
-def _reported(orthanc: OrthancPeer) -> int:
-    return len(_reports(orthanc))

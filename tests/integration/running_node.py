@@ -20,7 +20,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian, VLPhotographicImageStorage
 
+from tests.command import facenorm
 from tests.peers import LOOPBACK, free_port, run_tool
+from tests.plain_http import get, is_healthy
 
 TOKEN = "a-token-for-these-tests"
 PATIENT_NAME = "TEST^PATIENT"
@@ -170,25 +172,15 @@ class NodeUnderTest:
         run_tool("storescu", *known, *photographs, check=False)
 
     def health(self) -> httpx.Response:
-        return httpx.get(f"http://{LOOPBACK}:{self.status_port}/health", timeout=5, trust_env=False)
+        return get(f"http://{LOOPBACK}:{self.status_port}/health")
 
     def metrics(self) -> str:
-        return httpx.get(
-            f"http://{LOOPBACK}:{self.status_port}/metrics",
-            timeout=5,
-            trust_env=False,
-            headers={"Authorization": f"Bearer {TOKEN}"},
-        ).text
+        url = f"http://{LOOPBACK}:{self.status_port}/metrics"
+        return get(url, headers={"Authorization": f"Bearer {TOKEN}"}).text
 
     def facenorm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command `facenorm` on this node's settings."""
-        return subprocess.run(
-            [str(Path(sys.executable).with_name("facenorm")), *arguments, "--config", str(self.config)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        """Call the command `facenorm` on this node's settings."""
+        return facenorm(*arguments, "--config", self.config)
 
 
 @contextmanager
@@ -199,7 +191,9 @@ def running(node: NodeUnderTest, *, seconds: float = 0.0, seed: int = 0) -> Iter
             node.command(seconds=seconds, seed=seed), stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: process.poll() is not None or _ready(node), 120, "the node to be ready")
+        wait_until(
+            lambda: process.poll() is not None or is_healthy(node.status_port), 120, "the node to be ready"
+        )
         if process.poll() is not None:
             pytest.fail(f"the node ended with {process.returncode}:\n{node.output[-3000:]}")
         yield process
@@ -252,16 +246,10 @@ def wait_until(condition: object, seconds: float, what: str) -> None:
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds} s in vain for {what}")
-        time.sleep(0.05)
+        # Often it is the node that is asked, which has other work to do.
+        time.sleep(0.1)
 
 
 def uids_of(photographs: Sequence[Path]) -> list[str]:
     """Return the UIDs that `write_photograph` gave."""
     return [path.stem for path in photographs]
-
-
-def _ready(node: NodeUnderTest) -> bool:
-    try:
-        return node.health().status_code == 200
-    except httpx.HTTPError:
-        return False

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import httpx
 import pytest
 
 from tests.integration.running_node import TOKEN, NodeUnderTest, wait_until
 from tests.peers import LOOPBACK, free_port
+from tests.plain_http import get, is_healthy
 
 # A dead one is noticed in two seconds; so is a living one on a machine that is busy enough. For tests that
 # want one to be missed, and for no others.
@@ -30,16 +30,12 @@ class RunningWorker:
 
     @property
     def is_ready(self) -> bool:
-        try:
-            url = f"http://{LOOPBACK}:{self.status_port}/health"
-            return httpx.get(url, timeout=5, trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return is_healthy(self.status_port)
 
     def metrics(self) -> str:
         url = f"http://{LOOPBACK}:{self.status_port}/metrics"
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        return httpx.get(url, timeout=5, trust_env=False, headers=headers).text
+        return get(url, headers=headers).text
 
     def kill(self) -> None:
         self.process.kill()

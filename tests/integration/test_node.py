@@ -71,6 +71,7 @@ def test_photographs_come_back_as_report_and_images(node: NodeUnderTest, orthanc
         node.send(*photographs, dark)
         orthanc.wait_for_instances(3, timeout=30)
         time.sleep(SETTLE_SECONDS)
+        wait_until(lambda: 'state="pending"} 0.0' in node.metrics(), 30, "the study to be done with")
         _one_of_each(orthanc, photographs)
         assert sorted(executions(node.scorer_log, "end")) == sorted(uids_of([*photographs, dark]))
         metrics = node.metrics()
@@ -245,7 +246,7 @@ def test_sigterm_ends_it_cleanly_even_in_mid_scoring(node: NodeUnderTest) -> Non
 def test_a_second_node_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     node = NodeUnderTest(folder=tmp_path, destination_port=1)
     lock = FolderLock(node.data)
-    refused = _serve(node)
+    refused = subprocess.run(node.command(seconds=0), capture_output=True, text=True, timeout=60, check=False)
     lock.release()
     assert refused.returncode == 1
     assert "another node works on the data folder" in refused.stderr
@@ -257,7 +258,7 @@ def test_a_taken_port_is_named(tmp_path: Path, section: str) -> None:
     node = NodeUnderTest(folder=tmp_path, destination_port=1)
     port = node.port if section == "node" else node.status_port
     with socket.create_server((LOOPBACK, port)):
-        refused = _serve(node)
+        refused = node.facenorm("serve")
     assert refused.returncode == 1
     assert f"port {port} on {LOOPBACK} is taken; set another {section}.port" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -268,12 +269,8 @@ def test_a_useless_database_ends_it_without_telling_the_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("FACENORM_DATA__DATABASE_URL", url)
-    refused = _serve(NodeUnderTest(folder=tmp_path, destination_port=1))
+    refused = NodeUnderTest(folder=tmp_path, destination_port=1).facenorm("serve")
     assert refused.returncode == 1
     assert "check data.database_url" in refused.stderr
     assert "hunter2" not in refused.stderr
     assert "Traceback" not in refused.stderr
-
-
-def _serve(node: NodeUnderTest) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(node.command(seconds=0), capture_output=True, text=True, timeout=60, check=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 
 from dicom_node.core import NodeError
@@ -16,6 +15,7 @@ from dicom_node.settings_sections import Data, Scoring, Status
 from dicom_node.settings_sections import Node as NodeSettings
 from pipeline.quality_thresholds import QualityThresholds
 from tests.peers import LOOPBACK, run_tool
+from tests.plain_http import get
 from tests.small_scorer import SmallScorer
 from tests.tiny import TINY_GENERATOR
 from tests.told_scorer import ToldScorer
@@ -30,7 +30,7 @@ def test_nodes_start_and_stop_one_after_the_other(tmp_path: Path, database_url: 
     for _ in range(2):
         node = Node(_settings(tmp_path, database_url), scorer_factory=partial(SmallScorer, tmp_path / "log"))
         node.start()
-        health = httpx.get(f"http://{LOOPBACK}:{node.status_port}/health", timeout=5, trust_env=False)
+        health = get(f"http://{LOOPBACK}:{node.status_port}/health")
         refused = run_tool("echoscu", "-aec", "FACENORM", LOOPBACK, str(node.port), check=False)
         assert node.stop()
         assert (health.status_code, health.json()["reasons"]) == (200, {})

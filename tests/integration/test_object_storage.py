@@ -9,7 +9,6 @@ import stat
 from functools import partial
 from pathlib import Path
 
-import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -25,6 +24,7 @@ from storage.tables import Photograph
 from tests.integration.relay import Relay
 from tests.integration.running_node import wait_until
 from tests.peers import LOOPBACK, free_port
+from tests.plain_http import get
 from tests.receiving import photograph, running_receiver, send
 from tests.s3_server import Place, running_s3
 from tests.small_scorer import SmallScorer
@@ -221,12 +221,12 @@ def test_health_tells_of_a_bucket_that_is_away(
         node.start()
         try:
             url = f"http://{LOOPBACK}:{node.status_port}/health"
-            assert httpx.get(url, timeout=5, trust_env=False).status_code == 200
+            assert get(url).status_code == 200
             server.stop()
-            wait_until(lambda: httpx.get(url, timeout=5, trust_env=False).status_code == 503, 30, "503")
-            reasons = httpx.get(url, timeout=5, trust_env=False).json()["reasons"]
+            wait_until(lambda: get(url).status_code == 503, 30, "503")
+            reasons = get(url).json()["reasons"]
             assert reasons.keys() == {"files"}
             server.start()
-            wait_until(lambda: httpx.get(url, timeout=5, trust_env=False).status_code == 200, 30, "200")
+            wait_until(lambda: get(url).status_code == 200, 30, "200")
         finally:
             node.stop()

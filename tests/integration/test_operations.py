@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import httpx
 import pytest
 from pydicom.uid import VLPhotographicImageStorage
 
@@ -20,6 +19,7 @@ from tests.integration.running_node import (
     write_photograph,
 )
 from tests.peers import LOOPBACK, OrthancPeer, run_tool
+from tests.plain_http import get
 
 
 @pytest.fixture
@@ -36,9 +36,7 @@ class _Peer:
 
 
 def _page(node: NodeUnderTest, query: str = "") -> str:
-    answer = httpx.get(
-        f"http://{LOOPBACK}:{node.status_port}/{query}", auth=("", TOKEN), timeout=10, trust_env=False
-    )
+    answer = get(f"http://{LOOPBACK}:{node.status_port}/{query}", auth=("", TOKEN), timeout=10)
     assert answer.status_code == 200
     return answer.text
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -101,22 +100,19 @@ def test_workers_refuse_sqlite_and_a_folder_that_no_node_knows(
     tmp_path: Path, postgresql: PostgresPeer
 ) -> None:
     node = _node(tmp_path, postgresql)
-    assert "no node has worked on the data folder" in _refusal(node)
+    assert "no node has worked on the data folder" in _refusal(node, "worker")
     node.database_url = ""
-    assert "workers need PostgreSQL" in _refusal(node)
+    assert "workers need PostgreSQL" in _refusal(node, "worker")
 
 
 def test_a_node_that_does_not_score_refuses_sqlite(tmp_path: Path, postgresql: PostgresPeer) -> None:
     node = _node(tmp_path, postgresql)
     node.database_url = ""
-    done = subprocess.run(node.command(seconds=0), capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert "a node that does not score needs PostgreSQL" in done.stderr
+    assert "a node that does not score needs PostgreSQL" in _refusal(node, "serve", "--no-score")
 
 
-def _refusal(node: NodeUnderTest) -> str:
-    command = node.worker_command(seconds=0, status_port=0)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def _refusal(node: NodeUnderTest, *command: str) -> str:
+    done = node.facenorm(*command)
     assert done.returncode == 1
     return done.stderr
 
@@ -157,6 +153,4 @@ def test_what_a_lost_gpu_was_to_do_is_handed_back_or_done_on_the_cpu(
 def test_a_node_that_scores_itself_cannot_hand_back(tmp_path: Path, postgresql: PostgresPeer) -> None:
     node = _node(tmp_path, postgresql)
     node.scores, node.scoring = True, 'on_device_fault = "hand_back"'
-    done = subprocess.run(node.command(seconds=0), capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert "only `facenorm worker` can hand back" in done.stderr
+    assert "only `facenorm worker` can hand back" in _refusal(node, "serve")

@@ -8,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from dicom_node.status import Check, StatusServer, build_app
+from tests.plain_http import get
 
 TOKEN = "a-token-for-these-tests"
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -26,7 +27,7 @@ def _server(**checks: Check) -> Iterator[tuple[StatusServer, CollectorRegistry]]
 
 
 def _get(server: StatusServer, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    return httpx.get(f"http://127.0.0.1:{server.port}{path}", timeout=5, trust_env=False, headers=headers)
+    return get(f"http://127.0.0.1:{server.port}{path}", headers=headers)
 
 
 def test_ready_when_every_check_passes() -> None:
@@ -77,9 +78,7 @@ def test_everything_but_health_wants_the_token(path: str) -> None:
             assert refused.headers["WWW-Authenticate"] == 'Basic realm="facenorm"'
         assert _get(server, path, BEARER).status_code == 200
         # As a browser gives it.
-        basic = httpx.get(
-            f"http://127.0.0.1:{server.port}{path}", auth=("anybody", TOKEN), timeout=5, trust_env=False
-        )
+        basic = get(f"http://127.0.0.1:{server.port}{path}", auth=("anybody", TOKEN))
         assert basic.status_code == 200
         assert _get(server, "/health").status_code == 200
 
