@@ -122,8 +122,9 @@ def _scored(node: NodeUnderTest) -> set[str]:
 
 
 def _everything_once(node: NodeUnderTest, orthanc: OrthancPeer, acknowledged: list[str]) -> None:
-    images = [item for item in orthanc.datasets() if item.SOPClassUID == SecondaryCaptureImageStorage]
-    reports = [item for item in orthanc.datasets() if item.SOPClassUID == Comprehensive3DSRStorage]
+    held = orthanc.datasets()
+    images = [item for item in held if item.SOPClassUID == SecondaryCaptureImageStorage]
+    reports = [item for item in held if item.SOPClassUID == Comprehensive3DSRStorage]
     sources = [str(image.SourceImageSequence[0].ReferencedSOPInstanceUID) for image in images]
     assert sorted(sources) == sorted(acknowledged)
     assert len(orthanc.instance_ids()) == len(images) + len(reports)
@@ -263,7 +264,7 @@ def _face(seed: int) -> NDArray[np.uint8]:
 
 
 def test_a_few_kills_lose_and_double_nothing(tmp_path: Path) -> None:
-    _torment(tmp_path, kills=3, photographs=8, seed=7)
+    _torment(tmp_path, kills=2, photographs=6, seed=7)
 
 
 @pytest.mark.torture

@@ -18,7 +18,6 @@ from tests.peers import Modality, free_port, running_orthanc
 from tests.postgresql import PostgresPeer, running_postgresql
 from tests.small_scorer import executions
 
-_WORKERS = 3
 _STUDIES = 4
 _PATIENTS = 2
 
@@ -53,7 +52,7 @@ def _kill_one(workers: list[RunningWorker], node: NodeUnderTest, random: Random,
     workers[place] = start_worker(node, seconds=seconds)
 
 
-def _torment(tmp_path: Path, *, kills: int, restarts: int, photographs: int, seed: int) -> None:
+def _torment(tmp_path: Path, *, kills: int, restarts: int, photographs: int, seed: int, number: int) -> None:
     random, seconds = Random(seed), 0.3
     (tmp_path / "node").mkdir()
     with running_postgresql() as postgresql:
@@ -75,7 +74,7 @@ def _torment(tmp_path: Path, *, kills: int, restarts: int, photographs: int, see
             ) as orthanc,
             running(node),
         ):
-            with working(node, _WORKERS, seconds=seconds) as workers, camera.sending():
+            with working(node, number, seconds=seconds) as workers, camera.sending():
                 scored = _under_fire(node, postgresql, workers, random, kills, restarts, seconds)
                 settle(node, camera, photographs, 600)
             _everything_once(node, orthanc, camera.acknowledged)
@@ -90,7 +89,7 @@ def _torment(tmp_path: Path, *, kills: int, restarts: int, photographs: int, see
         kills=kills,
         restarts_of_postgresql=restarts,
         seed=seed,
-        workers=_WORKERS,
+        workers=number,
         photographs=photographs,
         scored_under_fire=len(scored),
         scorings_cut_off_and_run_again=begun.total() - photographs,
@@ -127,10 +126,10 @@ def _under_fire(
 
 
 def test_a_few_killed_workers_lose_and_double_nothing(tmp_path: Path) -> None:
-    _torment(tmp_path, kills=2, restarts=1, photographs=8, seed=3)
+    _torment(tmp_path, kills=2, restarts=1, photographs=8, seed=3, number=2)
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(7200)
 def test_sixty_killed_workers_lose_and_double_nothing(tmp_path: Path) -> None:
-    _torment(tmp_path, kills=60, restarts=5, photographs=80, seed=60)
+    _torment(tmp_path, kills=60, restarts=5, photographs=80, seed=60, number=3)
