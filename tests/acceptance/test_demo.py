@@ -98,7 +98,7 @@ def test_results_that_do_not_come_in_time_fail_it_and_are_named(tmp_path: Path) 
     card = json.loads(TINY.with_suffix(".json").read_text())
     card["profiles"]["fast"]["steps"] = 1_000_000
     weights.with_suffix(".json").write_text(json.dumps(card))
-    status, said = run(tmp_path, "--pacs", "builtin", "--timeout-seconds", "10", "--generator", str(weights))
+    status, said = run(tmp_path, "--pacs", "builtin", "--timeout-seconds", "6", "--generator", str(weights))
     assert status == 1, said
     assert said.count("received by the node") == 2
     assert said.count("no report, no normalized image") >= 2
