@@ -1,7 +1,7 @@
 """`facenorm` called in the test's own process.
 
 A process for each call would import torch and load what this one has long ready: five seconds of a core.
-What only a process can show, such as what libraries write past Python, one call in each file shows.
+Where only a process can show something, such as what libraries write past Python, tests still start one.
 """
 
 from __future__ import annotations
