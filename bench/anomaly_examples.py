@@ -70,13 +70,13 @@ class Examples:
         """Read what `save` has written."""
         with safe_open(path, "pt", str(device)) as file:
             kinds = file.metadata()["kinds"].split(",")
-            return Examples(*(file.get_tensor(name) for name in _TENSORS), tuple(kinds))
+            return Examples(**{name: file.get_tensor(name) for name in _TENSORS}, kinds=tuple(kinds))
 
     @staticmethod
     def joined(parts: list[Examples]) -> Examples:
         """Return all of them in one."""
-        tensors = [torch.cat([getattr(p, name) for p in parts]) for name in _TENSORS]
-        return Examples(*tensors, tuple(k for p in parts for k in p.kinds))
+        tensors = {name: torch.cat([getattr(p, name) for p in parts]) for name in _TENSORS}
+        return Examples(**tensors, kinds=tuple(k for p in parts for k in p.kinds))
 
 
 def make_examples(

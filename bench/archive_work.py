@@ -71,7 +71,9 @@ class Archive:
         self.shared, self.client = SharedQueue(self.url), queue_client(self.url)
         self.commits = SharedCommits(self.sessions)
         # Its own listing of the queue is measured beside it.
-        self.collector = NodeCollector(sessions=self.sessions, workflows=dict, chore_failures=dict)
+        self.collector = NodeCollector(
+            sessions=self.sessions, workflows=dict, chore_failures=dict, with_workers=True
+        )
         self.queue = StudyQueue(
             system_database=self.url,
             setup_digest=PROVENANCE.digest(),

@@ -137,7 +137,11 @@ def picture(
 
 def try_setting(generator: Generator, metric: Lpips, profile: Profile, cases: list[Case]) -> dict[str, float]:
     """Return the figures of one setting over all cases."""
-    without, with_anomaly, residues, floors, averageness, seconds = [], [], [], [], [], []
+    without: list[float] = []
+    with_anomaly: list[float] = []
+    residues: list[float] = []
+    floors: list[float] = []
+    averageness, seconds = [], []
     for case in cases:
         for x, distances, left in (
             (case.undeformed, without, floors),

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as Shown
 from safetensors.numpy import load_file
@@ -102,7 +103,7 @@ def with_further(row: Row, folder: Path) -> Row:
     return replace(row, features={**row.features, **named})
 
 
-def _p99(maps: Array, inside: Array) -> float:
+def _p99(maps: Array, inside: NDArray[np.bool_]) -> float:
     return float(np.mean([np.quantile(one[inside], 0.99) for one in maps]))
 
 

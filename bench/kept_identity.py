@@ -76,7 +76,7 @@ def main() -> None:
     subjects = [*_of_rows(options.photos, options.rows), *_of_profiles(finder, options)]
     if not subjects:
         raise SystemExit("no latents were found; see --rows and --profiles")
-    found = [
+    found: list[dict[str, float | str]] = [
         {"profile": one.profile, "kind": one.kind, **figures(generator, embedder, one, strangers)}
         for one in track(subjects, "Faces")
     ]

@@ -16,9 +16,15 @@ from functools import partial
 from pathlib import Path
 
 from bench.given_score import GivenScorer
+from pipeline.computation import DeviceFault
 
 
-def busy_scorer(generator: str) -> GivenScorer:
+def idle_scorer(*, after: DeviceFault | None = None) -> GivenScorer:
+    """Return a scorer that is never asked."""
+    return GivenScorer()
+
+
+def busy_scorer(generator: str, *, after: DeviceFault | None = None) -> GivenScorer:
     """Return a scorer that is never asked, while a daemon thread does nothing but score."""
     # Imported here: torch takes seconds, which the idle node need not wait for.
     from bench.scoring_load import scoring_loop
@@ -38,10 +44,11 @@ def busy_scorer(generator: str) -> GivenScorer:
 def main() -> None:
     # Not above: the scoring process imports this module, too, and needs none of it.
     from dicom_node.commands.serve import run_node
+    from dicom_node.scorer_loading import ScorerFactory
     from dicom_node.settings import load_settings
 
     config, scorer = sys.argv[1:3]
-    factory = GivenScorer if scorer == "idle" else partial(busy_scorer, scorer)
+    factory: ScorerFactory = idle_scorer if scorer == "idle" else partial(busy_scorer, scorer)
     sys.exit(run_node(load_settings(Path(config)), factory))
 
 

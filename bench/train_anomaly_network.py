@@ -243,8 +243,8 @@ def _figures(
     found = []
     for part in rows.split(128):
         mask = examples.mask[part].float() / 255
-        pictures = (to_unit(x[part]) * mask for x in (examples.seen, examples.norm))
-        found.append(_answer(network, metric, *pictures, mask)[1])
+        seen, norm = (to_unit(x[part]) * mask for x in (examples.seen, examples.norm))
+        found.append(_answer(network, metric, seen, norm, mask)[1])
     answer, told = torch.cat(found).cpu(), severity[rows].cpu()
     kinds = [examples.kinds[int(n)] for n in rows]
     named = [kind not in (UNDEFORMED, FREE) for kind in kinds]

@@ -89,15 +89,10 @@ def _change(
     """Return the masked LPIPS of two pictures, and its map (256, 256), 0 off the mask."""
     side, device = (FEATURE_SIDE,) * 2, torch.device("cpu")
     inside = torch.from_numpy(cv2.resize(mask, side, interpolation=cv2.INTER_AREA))[None, None]
-    taps = [
-        metric.features(
-            to_tensor(np.asarray(cv2.resize(p, side, interpolation=cv2.INTER_AREA), np.uint8), device)[None]
-            * inside
-        )
-        for p in (a, b)
-    ]
-    distance = float(metric.distance(*taps, metric.tap_weights(inside, taps[0]))[0])
-    local = metric.map(*taps, FEATURE_SIDE) * (inside > 0.5)
+    small = (np.asarray(cv2.resize(p, side, interpolation=cv2.INTER_AREA), np.uint8) for p in (a, b))
+    one, other = (metric.features(to_tensor(p, device)[None] * inside) for p in small)
+    distance = float(metric.distance(one, other, metric.tap_weights(inside, one))[0])
+    local = metric.map(one, other, FEATURE_SIDE) * (inside > 0.5)
     return distance, np.asarray(local[0, 0].numpy(), dtype=np.float32)
 
 
@@ -105,7 +100,7 @@ def _retaken(rgb: NDArray[np.uint8], view: str) -> NDArray[np.uint8]:
     """Take the picture again in one of the ways of `RETAKES`."""
     if view == "recompressed":
         _, code = cv2.imencode(".jpg", rgb[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 40))
-        return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+        return np.ascontiguousarray(np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)[..., ::-1])
     if view == "turned":
         rows, columns = rgb.shape[:2]
         matrix = cv2.getRotationMatrix2D((columns / 2, rows / 2), 4, 1)

