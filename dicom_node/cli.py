@@ -10,6 +10,11 @@ Exit status: 0 success, 1 a command's own failure (`raise typer.Exit(1)`), 2 wro
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -79,8 +84,29 @@ COMMANDS = {
 }
 
 
+_OUTPUT_LOST = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE}
+
+
 class _LazyGroup(TyperGroup):
     """Shows the placeholders in `--help`, and puts the real command in place of the one called."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as the base class has it
+        """Run the command called; output that cannot be written ends it with status 1 and a line."""
+        for stream in (sys.stdout, sys.stderr):
+            # A file's name may hold what the terminal's encoding lacks; that must not cost what was done.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                # Here, since at the end of the interpreter it would be too late to say anything.
+                sys.stdout.flush()
+        except OSError as error:
+            if error.filename is not None or error.errno not in _OUTPUT_LOST:
+                raise
+            _give_up_output(error)
+            sys.exit(1)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
         """Return (name, command, remaining arguments); wrong names end with exit status 2."""
@@ -89,6 +115,17 @@ class _LazyGroup(TyperGroup):
             command = COMMANDS[name].load()
             command.name = name
         return name, command, remaining
+
+
+def _give_up_output(error: OSError) -> None:
+    """Say why, unless the reader has just gone away, and let nothing try to write the rest."""
+    with suppress(OSError):
+        if error.errno != errno.EPIPE:
+            typer.echo(f"facenorm: the output cannot be written ({error.strerror})", err=True)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError):  # not a file, where a test has taken its place
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _print_version(wanted: bool) -> None:

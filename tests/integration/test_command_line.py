@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import pytest
 from sqlalchemy.orm import Session
@@ -17,14 +19,17 @@ from tests.command import facenorm
 _FEATURES = {"d_xperc": 0.1, "d_xstr": 0.2, "d_xpsnr": 21.5, "d_wbc": 0.3, "d_wcorr": 0.4}
 
 
-def _facenorm(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _facenorm(
+    *arguments: str, stdout: IO[str] | int = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", "from dicom_node.cli import app; app(prog_name='facenorm')", *arguments],
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=60,
         check=False,
-        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "PYTHONPATH": str(Path.cwd())},
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": "200", "PYTHONPATH": str(Path.cwd()), **environment},
     )
 
 
@@ -143,6 +148,35 @@ def test_an_identifier_of_two_issuers_needs_the_issuer(config: Path) -> None:
     done = _history("TEST-0001", "--config", str(config))
     assert (done.returncode, done.stdout) == (1, "")
     assert "--issuer" in done.stderr
+
+
+@pytest.mark.parametrize("form", [(), ("--json",), ("--csv",)])
+def test_output_that_cannot_be_written_ends_with_status_1_and_a_line(
+    config: Path, form: tuple[str, ...]
+) -> None:
+    asked = ("history", "TEST-0001", "--issuer", "ONE", *form, "--config", str(config))
+    with Path("/dev/full").open("w") as full:
+        done = _facenorm(*asked, stdout=full)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "facenorm: the output cannot be written (No space left on device)\n",
+    )
+
+
+def test_a_reader_that_has_gone_away_is_no_error_to_tell_of(config: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    asked = ("history", "TEST-0001", "--issuer", "ONE", "--csv", "--config", str(config))
+    done = _facenorm(*asked, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_name_that_the_terminal_cannot_show_is_written_escaped(config: Path) -> None:
+    archive = config.with_name("M\udcfcller.tar")  # a file's name in another encoding
+    done = _facenorm("backup", str(archive), "--config", str(config), PYTHONIOENCODING="utf-8:strict")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "M\\udcfcller.tar: the database and" in done.stdout
 
 
 def test_wrong_settings_end_with_status_2_and_the_key(config: Path) -> None:
