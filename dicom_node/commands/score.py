@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,16 +19,24 @@ from dicom_node.picture_folder import PictureFolder
 from dicom_node.score_output import ScoredFile, as_table
 from dicom_node.score_output import as_json as json_object
 from dicom_node.settings import Settings, SettingsError, load_settings
-from pipeline.result import Rejection, RejectionReason
+from pipeline.result import Provenance, Rejection, RejectionReason
 
 if TYPE_CHECKING:
     from pipeline.scoring import PhotographScorer
 
-_REJECTED, _UNUSABLE = 1, 2
+_REJECTED, _UNUSABLE, _INTERRUPTED = 1, 2, 130
 
 
 class _UnusableError(Exception):
     """The photographs cannot be scored as asked; the text says why and holds no patient data."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """What came of the photographs so far, and the exit status and reason where not all had their turn."""
+
+    scored: list[ScoredFile] = field(default_factory=list)
+    stopped: tuple[int, str] | None = None
 
 
 def score(
@@ -72,8 +81,8 @@ def score(
     """Score photographs from 1 (most deformed) to 7 (most normal).
 
     Exit status 0 when every photograph was scored, 1 when some were rejected, could not be read or have
-    pictures that could not be written, 2 for wrong usage. What no option says comes from the settings'
-    sections "scoring" and "quality".
+    pictures that could not be written, 2 for wrong usage, 130 when interrupted with Ctrl-C; what was scored
+    until then is printed. What no option says comes from the settings' sections "scoring" and "quality".
     """
     given = {
         "profile": profile,
@@ -88,20 +97,28 @@ def score(
         configure_logs(settings)
         folder = _picture_folder(output_dir)
         scorer = _load(settings, {key: value for key, value in given.items() if value is not None})
-        scored = _score_all(scorer, photographs, folder, placed)
     except (SettingsError, _UnusableError) as error:
         typer.echo(f"facenorm score: {error}", err=True)
         raise typer.Exit(_UNUSABLE) from None
+    run = _score_all(scorer, photographs, folder, placed)
+    _print(run.scored, scorer.provenance, as_json=as_json)
+    if run.stopped:
+        status, reason = run.stopped
+        typer.echo(f"facenorm score: {reason}", err=True)
+        raise typer.Exit(status)
+    if any(isinstance(one.result, Rejection) or one.trouble for one in run.scored):
+        raise typer.Exit(_REJECTED)
+
+
+def _print(scored: Sequence[ScoredFile], provenance: Provenance, *, as_json: bool) -> None:
     if as_json:
-        objects = (json.dumps(json_object(one, scorer.provenance), allow_nan=False) for one in scored)
+        objects = (json.dumps(json_object(one, provenance), allow_nan=False) for one in scored)
         typer.echo("[" + ",\n".join(objects) + "]")
-    else:
-        Console().print(as_table(scored, scorer.provenance))
+    elif scored:
+        Console().print(as_table(scored, provenance))
     for one in scored:
         if one.trouble:
             typer.echo(f"facenorm score: {one.photograph}: {one.trouble}", err=True)
-    if any(isinstance(one.result, Rejection) or one.trouble for one in scored):
-        raise typer.Exit(_REJECTED)
 
 
 def _picture_folder(folder: Path | None) -> PictureFolder | None:
@@ -147,12 +164,19 @@ def _score_all(
     photographs: Sequence[Path],
     folder: PictureFolder | None,
     placed: Sequence[Path | None],
-) -> list[ScoredFile]:
-    with _progress(len(photographs)) as begin:
-        return [
-            _score_one(scorer, photograph, landmarks, folder, begin())
-            for photograph, landmarks in zip(photographs, placed, strict=True)
-        ]
+) -> _Run:
+    """Score one after the other; whatever ends it early costs none of those that are finished."""
+    run = _Run()
+    try:
+        with _progress(len(photographs)) as begin:
+            for photograph, landmarks in zip(photographs, placed, strict=True):
+                run.scored.append(_score_one(scorer, photograph, landmarks, folder, begin()))
+    except KeyboardInterrupt:
+        done = f"interrupted after {len(run.scored)} of {len(photographs)} photographs"
+        run.stopped = _INTERRUPTED, done
+    except _UnusableError as error:
+        run.stopped = _UNUSABLE, str(error)
+    return run
 
 
 def _score_one(
