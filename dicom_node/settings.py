@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +30,13 @@ from dicom_node.settings_sections import (
     Trigger,
     Workers,
 )
+
+# Where pydantic's own words are about Python.
+_ADVICE = {
+    "model_type": "this is a table, not a single value; write its keys below a heading in brackets",
+    "tuple_type": "this is a list; write it in brackets, a list of tables below [[...]] headings",
+    "path_type": "input should be a path; put it into quotes",
+}
 
 DATABASE_FILE = "facenorm.sqlite"
 """In the data folder, where no other database is set."""
@@ -115,6 +123,7 @@ def load_settings(config: Path | None) -> Settings:
         SettingsError: the file cannot be read, or a key or value is wrong.
 
     """
+    _check_environment()
     try:
         return Settings(**_read(config))
     except ValidationError as error:
@@ -139,12 +148,29 @@ def differing_keys(one: Settings, other: Settings) -> list[str]:
     return sorted(keys)
 
 
+def _check_environment() -> None:
+    """Name a variable whose section does not exist: nothing else would, and what it sets would be missing.
+
+    Names without a section are not looked at, for others may begin with FACENORM_, too.
+    """
+    known = list(Settings.model_fields)
+    mistakes = []
+    for name in sorted(os.environ):
+        section, separator, _ = name.upper().removeprefix("FACENORM_").partition("__")
+        if name.upper().startswith("FACENORM_") and separator and section.lower() not in known:
+            near = difflib.get_close_matches(section.lower(), known, n=1)
+            hint = f"did you mean FACENORM_{near[0].upper()}__...?" if near else f"known: {', '.join(known)}"
+            mistakes.append(f"  {name}: there is no such section; {hint}")
+    if mistakes:
+        raise SettingsError("the environment cannot be used:\n" + "\n".join(mistakes))
+
+
 def _read(config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}
     try:
-        with config.open("rb") as file:
-            return tomllib.load(file)
+        # Editors on Windows begin a file with a mark that TOML does not know.
+        return tomllib.loads(config.read_text("utf-8-sig"))
     except OSError as error:
         raise SettingsError(
             f"{config}: {error.strerror}; give --config the path of a readable TOML file"
@@ -166,6 +192,8 @@ def _explained(detail: ErrorDetails) -> str:
         return f"{key}: there is no such key; " + (f"did you mean {near[0]}?" if near else f"known: {known}")
     if detail["type"] == "missing":
         return f"{key}: is required; add it"
+    if advice := _ADVICE.get(detail["type"]):
+        return f"{key}: {advice}"
     message = detail["msg"].removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}; correct it"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -22,6 +23,27 @@ def _printable(title: str) -> str:
 def _bucket_url(url: str) -> str:
     if url:
         bucket_and_prefix(url)
+    return url
+
+
+def _database_url(url: str) -> str:
+    # The URL holds a password: say nothing of it.
+    if url and not re.match(r"(postgresql|sqlite)(\+[a-z]+)?:", url):
+        raise ValueError("write postgresql://USER:PASSWORD@HOST/DATABASE, or leave it empty for SQLite")
+    return url
+
+
+def _token(token: str) -> str:
+    if token and not (len(token) >= 16 and token.isascii() and token.isprintable() and " " not in token):
+        raise ValueError("write 16 characters or more, ASCII without blanks, or leave it empty")
+    return token
+
+
+def _endpoint(url: str) -> str:
+    if url and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", url):
+        raise ValueError(
+            "write https://HOST or https://HOST:PORT without a path, or leave it empty for Amazon"
+        )
     return url
 
 
@@ -77,9 +99,9 @@ class Data(Section):
     """
 
     folder: Path = Path("facenorm-data")
-    database_url: str = ""
+    database_url: Annotated[str, AfterValidator(_database_url)] = ""
     files_url: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_bucket_url)] = ""
-    files_endpoint: Annotated[str, Field(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+/?)?$")] = ""
+    files_endpoint: Annotated[str, AfterValidator(_endpoint)] = ""
     files_region: Annotated[str, Field(pattern=r"^[a-z0-9-]*$")] = ""
     # Of one request, which is tried three times; a photograph must be through by then.
     files_timeout_seconds: Annotated[float, Field(gt=0, le=100)] = 20.0
@@ -210,7 +232,7 @@ class Status(Section):
 
     host: Host = "127.0.0.1"
     port: ListenPort = 8080
-    token: Annotated[str, Field(pattern=r"^([!-~]{16,})?$")] = ""
+    token: Annotated[str, AfterValidator(_token)] = ""
 
 
 class Retention(Section):

@@ -85,6 +85,14 @@ def test_settings_cannot_be_changed(config: Path) -> None:
             "every destination needs an ae_title of its own",
         ),
         ("[node\n", "not valid TOML"),
+        ("node = 3", "node: this is a table, not a single value"),
+        ("senders = 4", "senders: this is a list"),
+        ("destinations = [1]", "destinations.0: this is a table"),
+        ("[data]\nfolder = 3", "data.folder: input should be a path; put it into quotes"),
+        ("[data]\nfiles_endpoint = 'ftp://x'", "data.files_endpoint: write https://HOST"),
+        ("[data]\ndatabase_url = 'postgres://u:x@h/d'", "data.database_url: write postgresql://USER"),
+        ("[data]\ndatabase_url = 'mysql://u:x@h/d'", "data.database_url: write postgresql://USER"),
+        ("[status]\ntoken = 'short'", "status.token: write 16 characters or more, ASCII without blanks"),
     ],
 )
 def test_errors_name_the_key_and_what_to_do(config: Path, text: str, message: str) -> None:
@@ -101,10 +109,15 @@ def test_a_missing_file_is_named(config: Path) -> None:
 
 
 def test_errors_do_not_repeat_values(config: Path) -> None:
-    config.write_text("[data]\ndatabase_url = 5\nminimum_free_megabytes = 'hunter2'")
+    config.write_text("[data]\ndatabase_url = 'hunter2'\nminimum_free_megabytes = 'hunter2'")
     with pytest.raises(SettingsError) as caught:
         load_settings(config)
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_mark_that_editors_on_windows_begin_a_file_with_is_passed_over(config: Path) -> None:
+    config.write_text(_FILE.strip(), "utf-8-sig")
+    assert load_settings(config).node.port == 4242
 
 
 @pytest.mark.parametrize(
@@ -112,6 +125,11 @@ def test_errors_do_not_repeat_values(config: Path) -> None:
     [
         ("FACENORM_NODE__PROT", "1", "node.prot: there is no such key"),
         ("FACENORM_SENDERS", "CAMERA", "not valid JSON"),
+        (
+            "FACENORM_STATUSS__TOKEN",
+            "x",
+            r"FACENORM_STATUSS__TOKEN: there is no such section; did you mean FACE",
+        ),
     ],
 )
 def test_wrong_environment_variables_are_named(
