@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import shutil
 import sqlite3
 import tarfile
 import tempfile
@@ -76,24 +77,34 @@ def restore_backup(settings: Settings, source: Path) -> Contents:
     """
     _sqlite_file(settings)
     folder = settings.data.folder
-    if folder.exists() and any(folder.iterdir()):
-        raise BackupError(f"{folder} is not empty; restore into a new data.folder")
     try:
+        if folder.exists() and any(folder.iterdir()):
+            raise BackupError(f"{folder} is not empty; restore into a new data.folder")
         with tarfile.open(source) as archive:
             members = archive.getmembers()
             if not members or members[0].name != DATABASE_FILE:
                 raise BackupError(f"{source} is no backup of facenorm's")
             if not all(member.isfile() and _expected(member.name) for member in members):
                 raise BackupError(f"{source} holds what no backup does; nothing was unpacked")
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            previous = os.umask(0o077)
-            try:
-                archive.extractall(folder, members=members, filter="data")
-            finally:
-                os.umask(previous)
+            _unpack(archive, members, folder)
     except (OSError, tarfile.TarError) as error:
         raise BackupError(f"{source} cannot be restored: {type(error).__name__}: {error}") from None
     return Contents(len(members) - 1, sum(member.size for member in members))
+
+
+def _unpack(archive: tarfile.TarFile, members: list[tarfile.TarInfo], folder: Path) -> None:
+    """Unpack everything into the folder, which is empty or absent, or leave it empty."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    previous = os.umask(0o077)
+    try:
+        archive.extractall(folder, members=members, filter="data")
+    except BaseException:
+        # A node that is started on half a history would take it for the whole.
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        raise
+    finally:
+        os.umask(previous)
 
 
 def _fill(archive: tarfile.TarFile, database: Path, settings: Settings) -> Contents:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -86,6 +88,32 @@ def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
         assert _run(receiver.folder, "backup", archive).exit_code == 0
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
     refused = _run(tmp_path / "other", "restore", archive)
+    assert (refused.exit_code, "cannot be restored" in refused.output) == (1, True)
+
+
+def test_what_breaks_off_leaves_the_folder_empty_for_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, folder = tmp_path / "backup.tar", tmp_path / "other"
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, photograph()) == [0x0000]
+        assert _run(receiver.folder, "backup", archive).exit_code == 0
+    unpack = tarfile.TarFile.extractall
+
+    def until_the_disk_is_full(*arguments: Any, **named: Any) -> None:
+        unpack(*arguments, **named)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(tarfile.TarFile, "extractall", until_the_disk_is_full)
+        assert "No space left on device" in _run(folder, "restore", archive).output
+    assert list(folder.iterdir()) == []
+    assert _run(folder, "restore", archive).exit_code == 0
+
+
+def test_a_file_in_the_place_of_the_data_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    refused = _run(tmp_path / "other", "restore", tmp_path / "backup.tar")
     assert (refused.exit_code, "cannot be restored" in refused.output) == (1, True)
 
 
