@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import shutil
@@ -38,12 +37,17 @@ class Contents:
 
 
 def write_backup(
-    settings: Settings, target: Path, sessions: sessionmaker[Session], now: Callable[[], datetime]
+    settings: Settings,
+    target: Path,
+    sessions: sessionmaker[Session],
+    now: Callable[[], datetime],
+    actor: str,
 ) -> Contents:
     """Write the archive while a node may run; it is there whole, readable by its owner only, or not at all.
 
     The database comes first: files are written before the rows that name them, and never changed. The
-    queue (`dbos.sqlite`) is left out: what waits in it starts anew from the database.
+    queue (`dbos.sqlite`) is left out: what waits in it starts anew from the database. actor: who
+    does it, for the audit.
 
     Raises BackupError: the target exists or cannot be written, or the database is none of SQLite's.
     """
@@ -51,7 +55,7 @@ def write_backup(
     if target.exists():
         raise BackupError(f"{target} exists; name another file")
     with sessions.begin() as session:
-        add_audit_event(session, Event.EXPORTED, at=now(), actor=getpass.getuser(), outcome="backup")
+        add_audit_event(session, Event.EXPORTED, at=now(), actor=actor, outcome="backup")
     partial = target.with_name(f".{target.name}.partial")
     try:
         with tempfile.TemporaryDirectory(prefix=".facenorm-", dir=target.parent) as folder:

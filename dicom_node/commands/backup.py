@@ -10,6 +10,7 @@ import typer
 
 from dicom_node.backup import BackupError, Contents, restore_backup, write_backup
 from dicom_node.commands.node_database import node_database
+from dicom_node.commands.patient_lookup import operator
 from dicom_node.core import NodeError, open_store
 from dicom_node.settings import Settings, SettingsError, load_settings
 from storage.consistency import inspect_store
@@ -28,7 +29,7 @@ def backup(
     settings = _settings(config)
     try:
         with node_database(settings) as sessions:
-            contents = write_backup(settings, archive, sessions, lambda: datetime.now(UTC))
+            contents = write_backup(settings, archive, sessions, lambda: datetime.now(UTC), operator())
     except BackupError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None

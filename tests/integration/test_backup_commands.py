@@ -55,6 +55,17 @@ def test_a_running_node_is_backed_up_and_restored_elsewhere(tmp_path: Path) -> N
         assert send(receiver, photograph()) == [0x0000]
 
 
+def test_a_user_without_a_name_may_back_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")  # as in a container with a user of its own
+
+    monkeypatch.setattr("getpass.getuser", nameless)
+    with running_receiver(tmp_path / "data") as receiver:
+        saved = _run(receiver.folder, "backup", tmp_path / "backup.tar")
+        assert (saved.exit_code, saved.exception) == (0, None)
+        assert [row.actor for row in receiver.rows(AuditEvent)][-1] == "operator"
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     archive = tmp_path / "backup.tar"
     with running_receiver(tmp_path / "data") as receiver:
