@@ -70,6 +70,10 @@ def _migrated(url: str) -> tuple[Engine, tuple[str | None, str | None]]:
             raise
     except CommandError:
         raise UnusableDatabaseError("the database is of a newer facenorm; run that version") from None
+    except PermissionError:
+        raise UnusableDatabaseError(
+            "this user may not open the database; be the user that the node runs as, or check data.folder"
+        ) from None
     except (SQLAlchemyError, OSError, ValueError, ImportError) as error:
         raise UnusableDatabaseError(
             f"the database cannot be used ({type(error).__name__}); check data.database_url"
@@ -91,13 +95,19 @@ def postgresql_url(url: str) -> str:
 
 
 def missing_file(url: str) -> Path | None:
-    """Return the SQLite file that `url` names where there is none yet; None for any other URL."""
+    """Return the SQLite file that `url` names where there is none yet; None for any other URL.
+
+    None too where this user may not look: opening it tells why.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError:
         return None
     path = _sqlite_file(parsed) if parsed.get_backend_name() == "sqlite" else None
-    return path if path and not path.exists() else None
+    try:
+        return path if path and not path.exists() else None
+    except PermissionError:
+        return None
 
 
 def connect(url: str) -> Engine:

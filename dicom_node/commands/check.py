@@ -41,22 +41,19 @@ def check(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    with ExitStack() as held:
-        if repair:
-            _lock(settings, held)
-        try:
-            agrees = _check(settings, repair=repair)
-        except NodeError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(1) from None
-        except OSError as error:
-            typer.echo(f"a file cannot be read or written, nothing more was done: {error.strerror}", err=True)
-            raise typer.Exit(1) from None
-        except SQLAlchemyError as error:
-            typer.echo(f"the database failed ({type(error).__name__}), nothing more was done", err=True)
-            raise typer.Exit(1) from None
-        if not agrees:
-            raise typer.Exit(1)
+    try:
+        agrees = _check(settings, repair=repair)
+    except NodeError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    except OSError as error:
+        typer.echo(f"a file cannot be read or written, nothing more was done: {error.strerror}", err=True)
+        raise typer.Exit(1) from None
+    except SQLAlchemyError as error:
+        typer.echo(f"the database failed ({type(error).__name__}), nothing more was done", err=True)
+        raise typer.Exit(1) from None
+    if not agrees:
+        raise typer.Exit(1)
 
 
 def _lock(settings: Settings, held: ExitStack) -> None:
@@ -77,8 +74,10 @@ def _refuse_workers(settings: Settings, sessions: sessionmaker[Session]) -> None
 
 
 def _check(settings: Settings, *, repair: bool) -> bool:
-    with node_database(settings) as sessions:
+    # The database first: locking makes the folder, also where it is only mistyped.
+    with node_database(settings) as sessions, ExitStack() as held:
         if repair:
+            _lock(settings, held)
             _refuse_workers(settings, sessions)
         store = open_store(settings)
         findings = inspect_store(sessions, store)

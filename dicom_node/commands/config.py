@@ -58,7 +58,8 @@ def _certificates(settings: Settings) -> list[str]:
 
 def _folder(settings: Settings) -> list[str]:
     folder = settings.data.folder.absolute()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    # What this user may not look at counts as not there, and its parent as what cannot be written.
+    existing = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
         return []
     return [f"data.folder: {existing} cannot be written by this user; correct it"]

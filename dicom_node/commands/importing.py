@@ -38,12 +38,14 @@ def import_node(
     if not is_postgresql(settings.database_url):
         _fail("data.database_url names no PostgreSQL database to import into")
     source_file = folder.absolute() / DATABASE_FILE
-    if not source_file.is_file():
-        _fail(f"there is no database {source_file}: name the data folder of a node that used SQLite")
     try:
+        if not source_file.is_file():
+            _fail(f"there is no database {source_file}: name the data folder of a node that used SQLite")
         lock = FolderLock(folder)
     except FolderInUseError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(f"{folder}: {error.strerror}; be the user that the node ran as")
     try:
         copied = _copy(f"sqlite:///{source_file}", settings)
     finally:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -103,7 +106,9 @@ def test_wrong_settings_are_wrong_usage(config: Path) -> None:
         assert "data.folde" in result.output
 
 
-@pytest.mark.parametrize("command", [("jobs",), ("retry", "--all"), ("history", "TEST-0001")])
+@pytest.mark.parametrize(
+    "command", [("jobs",), ("retry", "--all"), ("history", "TEST-0001"), ("check", "--repair")]
+)
 def test_a_folder_that_no_node_has_used_is_named_and_not_made(
     config: Path, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
@@ -125,3 +130,36 @@ def test_a_useless_database_is_told_without_its_password(
     assert "check data.database_url" in result.output
     assert "hunter2" not in result.output
     assert isinstance(result.exception, SystemExit)
+
+
+@contextmanager
+def _locked_out(folder: Path) -> Iterator[None]:
+    """Nothing in the folder can be looked at, not even by root."""
+    user = os.geteuid()
+    folder.chmod(0)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if user == 0:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("command", [("jobs",), ("check", "--repair"), ("migrate",), ("backup", "x.tar")])
+def test_another_user_than_the_nodes_is_told_to_be_that_one(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "data"
+    database(folder)
+    monkeypatch.setenv("FACENORM_DATA__FOLDER", str(folder))
+    # Once beforehand, since what is imported must be readable, too.
+    assert CliRunner().invoke(app, ["jobs"]).exit_code == 0
+    assert CliRunner().invoke(app, [command[0], "--help"]).exit_code == 0
+    with _locked_out(folder):
+        result = CliRunner().invoke(app, list(command))
+        checked = CliRunner().invoke(app, ["config", "check"])
+    assert result.exit_code == 1
+    assert "be the user that the node runs as" in result.output
+    assert not isinstance(checked.exception, PermissionError)
