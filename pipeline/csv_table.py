@@ -60,6 +60,18 @@ def read_table(file: Path, required: Sequence[str]) -> tuple[Columns, list[Table
     heading = text.partition("\n")[0]
     separator = max(",;\t", key=heading.count)
     reader = csv.reader(io.StringIO(text), delimiter=separator)
+    try:
+        return _table(file, reader, separator, required)
+    except csv.Error:
+        raise TableError(
+            f"{file.name}, line {reader.line_num}: a cell is too long or broken; look for a quotation mark "
+            "that is never closed"
+        ) from None
+
+
+def _table(
+    file: Path, reader: Iterator[list[str]], separator: str, required: Sequence[str]
+) -> tuple[Columns, list[TableRow]]:
     names = tuple(name.strip().casefold() for name in next(reader, []))
     missing = [name for name in required if name not in names]
     if missing:

@@ -129,6 +129,12 @@ def test_columns_that_do_not_fit(folder: Path, text: str, told: str) -> None:
     assert told in str(caught.value)
 
 
+def test_a_quotation_mark_that_is_never_closed_is_told(folder: Path) -> None:
+    lines = "a.jpg,x,3\n" * 20_000  # more than a cell may hold
+    with pytest.raises(TableError, match=r"ratings\.csv, line \d+: a cell is too long or broken"):
+        read(folder, f'photograph,rater,rating\n"a.jpg,x,3\n{lines}')
+
+
 def test_one_picture_under_two_names_is_refused(folder: Path) -> None:
     (folder / "b.jpg").write_bytes((folder / "a.jpg").read_bytes())
     with pytest.raises(TableError, match="line 3: the photograph is the same as the one in line 2"):
