@@ -19,7 +19,7 @@ from pipeline.kept_measurements import KeptMeasurements, MeasuredPhotograph, mea
 from pipeline.measuring import Measuring
 from pipeline.measuring import load_measuring as compose
 from pipeline.ratings import GROUPS, RatedPhotograph, RatingTable
-from pipeline.regression import FittedRegressor, RatedFeatures, fit_regressor
+from pipeline.regression import FittedRegressor, RatedFeatures, check_people, fit_regressor
 from pipeline.regression_errors import age_band
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ Steps = Callable[[int, int], None]
 def load_measuring(scoring: Scoring, quality: QualityThresholds) -> Measuring:
     """Load what measures photographs as the node does; raises what `pipeline.measuring` does."""
     return compose(scoring.generator, scoring.profile, scoring.device, scoring.seed, quality=quality)
+
+
+def require_enough_people(table: RatingTable) -> None:
+    """Raise CalibrationError where there are too few people, were all their photographs usable."""
+    try:
+        check_people(photograph.person for photograph in table.photographs)
+    except ValueError as error:
+        raise CalibrationError(str(error)) from error
 
 
 def measure_all(

@@ -6,7 +6,7 @@ photographs of one person on both sides. The regressor that was judged is the on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,17 +138,22 @@ def fit_regressor(
     )
 
 
-def hold_out(people: Sequence[str], seed: int) -> NDArray[np.bool_]:
-    """Return (M,), True for every row of the people that are held out: a fifth of them, drawn by the seed.
-
-    Raises TooFewPeopleError for fewer than `FEWEST_PEOPLE` people.
-    """
+def check_people(people: Iterable[str]) -> None:
+    """Raise TooFewPeopleError for fewer than `FEWEST_PEOPLE` people."""
     count = len(set(people))
     if count < FEWEST_PEOPLE:
         raise TooFewPeopleError(
             f"photographs of {count} people can be used; at least {FEWEST_PEOPLE} are needed to hold out a "
             f"fifth of them and to split the others into {FOLDS} folds (and many more for a good regressor)"
         )
+
+
+def hold_out(people: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """Return (M,), True for every row of the people that are held out: a fifth of them, drawn by the seed.
+
+    Raises TooFewPeopleError for fewer than `FEWEST_PEOPLE` people.
+    """
+    check_people(people)
     split = GroupShuffleSplit(n_splits=1, test_size=HELD_OUT_SHARE, random_state=seed)
     _, test = next(split.split(np.zeros(len(people)), groups=np.array(people)))
     held_out = np.zeros(len(people), dtype=bool)

@@ -170,12 +170,15 @@ def _run(
         fit,
         load_measuring,
         measure_all,
+        require_enough_people,
         write_files,
     )
     from pipeline.calibration_card import RegressorOrigin
     from pipeline.kept_measurements import KeptMeasurements
     from pipeline.regression_models import MODELS
 
+    # Before the photographs are measured, which takes hours.
+    require_enough_people(table)
     try:
         measuring = load_measuring(scoring, quality)
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
