@@ -8,6 +8,9 @@ from pathlib import Path
 
 from pipeline.csv_table import read_table, told
 from pipeline.ratings import GROUPS, PERSON, RatingsError, photograph_path
+from pipeline.supplied_landmarks import LANDMARKS_SUFFIX
+
+_NO_PHOTOGRAPHS = (".csv", LANDMARKS_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,15 @@ class SetFolders:
 def set_photographs(photo_dir: Path, details: Path | None) -> list[SetPhotograph]:
     """Return the photographs that `details` (CSV) lists, or without it every file of the folder.
 
-    Columns of `details`: photograph; where known person, diagnosis, sex, age, ancestry. Raises TableError.
+    But for CSV files and landmarks placed by hand. Columns of `details`: photograph; where known person,
+    diagnosis, sex, age, ancestry. Raises TableError.
     """
     if details is None:
-        files = sorted(path for path in photo_dir.iterdir() if path.is_file() and path.name[0] != ".")
-        files = [path for path in files if path.suffix.lower() != ".csv"]
+        try:
+            files = sorted(path for path in photo_dir.iterdir() if path.is_file() and path.name[0] != ".")
+        except OSError as error:
+            raise RatingsError(f"{photo_dir} cannot be read ({error.strerror})") from error
+        files = [path for path in files if not path.name.lower().endswith(_NO_PHOTOGRAPHS)]
         if not files:
             raise RatingsError(f"{photo_dir} holds no photograph")
         return [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.rating_set_files import set_photographs
 from pipeline.csv_table import TableError
 from pipeline.ratings import RatingTable, read_ratings
 
@@ -146,3 +147,14 @@ def test_a_file_that_is_no_text_is_refused(folder: Path) -> None:
         read(folder, "photograph,rater,rating\nä.jpg,x,3\n", "latin-1")
     with pytest.raises(TableError, match=r"absent\.csv cannot be read"):
         read_ratings(folder / "absent.csv", folder)
+
+
+def test_a_set_without_a_list_takes_every_file_but_tables_and_landmarks(folder: Path) -> None:
+    for name in ("people.CSV", "a.jpg.landmarks.json", ".hidden"):
+        (folder / name).touch()
+    assert [one.name for one in set_photographs(folder, None)] == [f"{SECRET}.jpg", "a.jpg", "b.jpg"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match=r"gone cannot be read \(No such file or directory\)"):
+        set_photographs(tmp_path / "gone", None)
