@@ -99,6 +99,8 @@ def load_generator(name: str, device: torch.device) -> Generator:
         weights = Path(name)
         folder, parts, card = weights.parent, [weights], weights.with_suffix(".json")
         if weights.suffix != ".safetensors" or not weights.is_file():
+            if weights.suffix in (".safetensors", *OFFICIAL_SUFFIXES) and not weights.exists():
+                raise GeneratorError(f"scoring.generator: there is no file {weights.absolute()}")
             raise GeneratorError(
                 f"scoring.generator: {name!r} is neither {GENERATOR!r} nor a .safetensors, .pkl or .pt file"
             )

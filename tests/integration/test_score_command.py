@@ -173,6 +173,7 @@ def test_pictures_are_named_without_patient_data_and_never_overwrite_another_pho
         (("face.jpg", "--device", "abacus"), "device 'abacus' cannot be used"),
         (("face.jpg", "--regressor", "absent.json"), "absent.json cannot be read"),
         (("face.jpg", "--generator", "nobody"), "'nobody' is neither"),
+        (("face.jpg", "--generator", "absent.safetensors"), "scoring.generator: there is no file /"),
         (("face.jpg", "--output-dir", "face.jpg"), "is a file"),
         (("face.jpg", "--config", "absent.toml"), "absent.toml"),
         (("face.jpg", "face.jpg", "--landmarks", "face.jpg"), "goes with one photograph"),
