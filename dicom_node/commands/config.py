@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +43,7 @@ def check(
     if troubles:
         raise typer.Exit(1)
     typer.echo("The settings can be used.")
-    for note in _notes(settings):
+    for note in [*_notes(settings), *_files_named(settings), *_secrets(file)]:
         typer.echo(f"Note: {note}")
 
 
@@ -83,3 +85,28 @@ def _notes(settings: Settings) -> list[str]:
     if settings.node.host not in ("127.0.0.1", "::1", "localhost") and not settings.node.tls:
         notes.append("node.tls: the node listens beyond this machine, and nothing is encrypted")
     return notes
+
+
+def _files_named(settings: Settings) -> list[str]:
+    # No trouble for a node that leaves scoring to workers elsewhere.
+    named = {"regressor": settings.scoring.regressor}
+    if "." in Path(settings.scoring.generator).name:
+        named["generator"] = settings.scoring.generator
+    return [
+        f"scoring.{key}: there is no file {Path(name).absolute()}; without it nothing is scored here"
+        for key, name in named.items()
+        if name and not os.path.isfile(name)  # noqa: PTH113 -- false for what may not be looked at
+    ]
+
+
+def _secrets(file: Path | None) -> list[str]:
+    """Say where others may read what only the node should know; the environment is not looked at."""
+    if file is None or not file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        return []
+    written = tomllib.loads(file.read_text("utf-8-sig"))
+    found = [
+        f"{section}.{key}"
+        for section, key in (("status", "token"), ("data", "database_url"))
+        if written.get(section, {}).get(key)
+    ]
+    return [f"{', '.join(found)}: others may read {file}; chmod 600, or use the environment"] if found else []

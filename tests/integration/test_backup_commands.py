@@ -155,3 +155,21 @@ def test_config_check_looks_at_what_the_keys_name(tmp_path: Path) -> None:
     good = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
     assert good.exit_code == 0
     assert "admits whoever knows its AE title" in good.output
+
+
+def test_config_check_tells_of_missing_files_and_of_secrets_that_others_may_read(tmp_path: Path) -> None:
+    config = tmp_path / "facenorm.toml"
+    config.write_text(
+        f'[data]\nfolder = "{tmp_path}"\n[scoring]\nregressor = "site.json"\ngenerator = "mine.safetensors"\n'
+        '[status]\ntoken = "0123456789abcdef"\n'
+    )
+    config.chmod(0o640)
+    told = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+    assert told.exit_code == 0
+    for key in ("scoring.regressor: there is no file /", "scoring.generator: there is no file /"):
+        assert key in told.output
+    assert f"status.token: others may read {config}" in told.output
+    assert "0123456789abcdef" not in told.output
+    config.chmod(0o600)
+    alone = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+    assert "others may read" not in alone.output
