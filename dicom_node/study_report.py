@@ -158,7 +158,7 @@ class StudyReporter:
         made = {}
         for one in study.told:
             path = one.scoring.pictures_path
-            if not isinstance(one.result, Score) or path is None or _shows(one.last_comparison, study):
+            if not isinstance(one.result, Score) or path is None or study.comparison_of(one):
                 continue
             try:
                 panels = unpacked(self.store.read(path))
@@ -206,7 +206,7 @@ class StudyReporter:
             from reports.patient_pdf import build_patient_pdf
 
             before = study.latest.get(PATIENT_PDF)
-            newest = self._newest_comparison(scored, made)
+            newest = self._newest_comparison(study, made)
             page = PatientPage(course, pixels, newest[1] if newest else None)
             shown = [one for one in (reference(w.finished) for w in whole.values()) if one is not None]
             shown += [newest[0]] if newest else []
@@ -216,14 +216,17 @@ class StudyReporter:
         return whole
 
     def _newest_comparison(
-        self, scored: list[ToldPhotograph], made: dict[int, _New]
+        self, study: ToldStudy, made: dict[int, _New]
     ) -> tuple[ObjectReference, NDArray[np.uint8]] | None:
-        """Return the comparison of the newest photograph that has one, and its pixels."""
-        for one in reversed(scored):
-            new = made.get(one.scoring.id)
-            found = new.finished if new else one.last_comparison
+        """Return the comparison of the newest photograph that has one, and its pixels.
+
+        One that retention has taken away cannot be drawn.
+        """
+        for one in reversed(study.told):
+            new, old = made.get(one.scoring.id), study.comparison_of(one)
+            found = new.finished if new else old if old and old.purged_at is None else None
             where = reference(found)
-            if found is not None and where is not None and (new or one.last_comparison_kept):
+            if found is not None and where is not None:
                 pixels = dcmread(self.store.absolute(found.path)).pixel_array
                 return where, np.asarray(pixels, dtype=np.uint8)
         return None
@@ -251,7 +254,7 @@ class StudyReporter:
     def _reported(self, study: ToldStudy, one: ToldPhotograph, comparison: _New | None) -> ReportedPhotograph:
         others = [
             reference(one.made.get(NORMALIZED_IN_PLACE)),
-            reference(comparison.finished if comparison else one.last_comparison),
+            reference(comparison.finished if comparison else study.comparison_of(one)),
         ]
         return ReportedPhotograph(
             source=self._header(study, one.photograph),
@@ -264,10 +267,6 @@ class StudyReporter:
     def _header(self, study: ToldStudy, photograph: Photograph) -> FileDataset:
         others = (self.store.absolute(path) for path in study.files_of_patient)
         return read_header(self.store.absolute(photograph.path), study.of_patient, others)
-
-
-def _shows(comparison: Artefact | None, study: ToldStudy) -> bool:
-    return comparison is not None and comparison.shown == study.shown_of_course
 
 
 def _predecessor(encounter: Encounter, report: Artefact | None) -> PredecessorReport | None:

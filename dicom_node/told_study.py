@@ -42,11 +42,6 @@ class ToldPhotograph:
     last_comparison: Artefact | None
 
     @property
-    def last_comparison_kept(self) -> bool:
-        """Whether there is an earlier comparison that retention has not taken away."""
-        return self.last_comparison is not None and self.last_comparison.purged_at is None
-
-    @property
     def scoring_id(self) -> str:
         """The scoring's name."""
         return scoring_id(self.photograph.sop_instance_uid, self.scoring.setup_digest)
@@ -86,6 +81,14 @@ class ToldStudy:
         of all in the course, and tells of its own.
         """
         return report.shown == self.shown and {one.scoring.id for one in self.told} <= set(report.scoring_pks)
+
+    def comparison_of(self, one: ToldPhotograph) -> Artefact | None:
+        """Return the photograph's comparison that shows all there is; None where none does.
+
+        One of another model or history has other scores drawn on it than the report tells.
+        """
+        last = one.last_comparison
+        return last if last is not None and last.shown == self.shown_of_course else None
 
     @property
     def newest(self) -> tuple[int | None, ...]:

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
+from reports.options import ReportOptions, ResultObject
 from reports.reported_scores import read_scores
 from storage.artefacts import (
     COMPARISON,
@@ -271,6 +272,20 @@ def test_every_file_has_its_row_and_lost_pictures_cost_the_comparison_alone(arch
     archive.settle()
     assert kinds(archive)[STRUCTURED_REPORT] == 2
     assert kinds(archive)[COMPARISON] == 2  # the first one's is not made anew
+
+
+def test_a_comparison_of_another_model_is_on_no_page_and_in_no_report(archive: SmallArchive) -> None:
+    archive.receive(photograph(1))
+    archive.settle()
+    (old,) = archive.objects(COMPARISON)
+    (page,) = archive.objects(PATIENT_PDF)
+    assert [one.ReferencedSOPInstanceUID for one in page.SourceInstanceSequence] == [old.SOPInstanceUID]
+    archive.seed = 1
+    archive.options = ReportOptions(objects=frozenset({ResultObject.PDF}))
+    run(archive, "rescore", "TEST-1")
+    archive.settle()
+    assert "SourceInstanceSequence" not in archive.objects(PATIENT_PDF)[-1]
+    assert str(old.SOPInstanceUID) not in str(archive.objects(STRUCTURED_REPORT)[-1])
 
 
 def test_retention_takes_the_kept_pictures_too_and_later_encounters_still_tell_the_change(
