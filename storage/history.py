@@ -57,7 +57,14 @@ def patient_history(
         .join(Photograph, Photograph.encounter_pk == Encounter.id)
         .outerjoin(Scoring, Scoring.photograph_pk == Photograph.id)
         .where(Encounter.patient_pk == patient.id)
-        .order_by(Encounter.study_date, Encounter.id, Photograph.received_at, Photograph.id, Scoring.id)
+        .order_by(
+            Encounter.study_date,
+            Encounter.study_time,
+            Encounter.id,
+            Photograph.received_at,
+            Photograph.id,
+            Scoring.id,
+        )
     )
     return tuple(_entry(encounter, photograph, scoring) for encounter, photograph, scoring in rows)
 

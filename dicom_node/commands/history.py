@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from sqlalchemy.orm import Session
 
 from dicom_node.commands.node_database import node_database
@@ -116,7 +117,7 @@ def _table(entries: Sequence[HistoryEntry]) -> Table:
     for heading in ("generator", "regressor", "features"):
         table.add_column(heading, overflow="fold")
     for entry in entries:
-        table.add_row(
+        cells = (
             entry.study_date,
             entry.accession_number,
             entry.sop_instance_uid,
@@ -127,6 +128,8 @@ def _table(entries: Sequence[HistoryEntry]) -> Table:
             entry.regressor or "",
             "\n".join(f"{name} {value:.3f}" for name, value in entry.features.items()),
         )
+        # As Text: what a sender or a site wrote in square brackets is no markup.
+        table.add_row(*map(Text, cells))
     return table
 
 

@@ -254,6 +254,20 @@ def test_history_as_csv_and_as_a_picture(archive: SmallArchive, tmp_path: Path) 
     run(archive, "history", "TEST-1", "--plot", str(tmp_path / "none" / "plot.png"), status=1)
 
 
+def test_two_encounters_of_a_day_stand_in_history_as_they_were(archive: SmallArchive) -> None:
+    for study, time in ((2, "160000"), (1, "080000")):  # the later one comes first
+        archive.receive(photograph(study, StudyDate="20250110", StudyTime=time))
+        archive.settle()
+    told = json.loads(run(archive, "history", "TEST-1", "--json").stdout)
+    assert [one["study_instance_uid"][-3:] for one in told] == ["501", "502"]
+
+
+@pytest.mark.parametrize("number", ["[/b]1", "[b]1", ":sun:"])
+def test_history_prints_an_accession_number_as_it_came(archive: SmallArchive, number: str) -> None:
+    archive.receive(photograph(1, AccessionNumber=number))
+    assert number in run(archive, "history", "TEST-1").stdout
+
+
 def test_every_report_can_be_read_back(archive: SmallArchive) -> None:
     archive.receive(photograph(1))
     archive.receive(photograph(1, 2, brightness=0))
