@@ -19,8 +19,9 @@ class HistoryEntry:
     """One photograph under one scoring setup, or one that waits for its first (`status` "waiting").
 
     study_date: YYYYMMDD or ''. score: 1 (most deformed) to 7 (most normal), None unless scored.
-    uncertainty: one standard deviation in points of that scale. reason: why it was rejected. device, batch,
-    device_fault: see `pipeline.computation`.
+    uncertainty: one standard deviation in points of that scale. reason: why it was rejected. setup_digest:
+    `Provenance.digest()`; only scores of equal ones may be compared. device, batch, device_fault: see
+    `pipeline.computation`.
     """
 
     study_date: str
@@ -33,6 +34,7 @@ class HistoryEntry:
     reason: str | None
     generator: str | None
     regressor: str | None
+    setup_digest: str | None
     device: str | None
     batch: int | None
     device_fault: str | None
@@ -83,6 +85,7 @@ def _entry(encounter: Encounter, photograph: Photograph, scoring: Scoring | None
         reason=result.get("reason"),
         generator=scoring.generator if scoring else None,
         regressor=scoring.regressor if scoring else None,
+        setup_digest=scoring.setup_digest if scoring else None,
         device=computation.get("device"),
         batch=computation.get("batch"),
         device_fault=computation.get("fault"),

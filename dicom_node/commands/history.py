@@ -39,7 +39,10 @@ def history(
         Path | None, typer.Option(metavar="FILE", help="The node's TOML file.", dir_okay=False)
     ] = None,
 ) -> None:
-    """Print a patient's photographs and scores, oldest encounter first."""
+    """Print a patient's photographs and scores, oldest encounter first.
+
+    Only scores of one setup (generator, regressor, settings, seed, version) may be compared.
+    """
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     if as_json + as_csv + (plot is not None) > 1:
         errors.print("Choose one of --json, --csv and --plot.")
@@ -114,7 +117,7 @@ def _table(entries: Sequence[HistoryEntry]) -> Table:
     table.add_column("status")
     table.add_column("score", justify="right")
     table.add_column("uncertainty", justify="right")
-    for heading in ("generator", "regressor", "features"):
+    for heading in ("generator", "regressor, setup", "features"):
         table.add_column(heading, overflow="fold")
     for entry in entries:
         cells = (
@@ -125,7 +128,7 @@ def _table(entries: Sequence[HistoryEntry]) -> Table:
             _number(entry.score),
             _number(entry.uncertainty),
             entry.generator or "",
-            entry.regressor or "",
+            "" if entry.setup_digest is None else f"{entry.regressor}\n{entry.setup_digest[:8]}",
             "\n".join(f"{name} {value:.3f}" for name, value in entry.features.items()),
         )
         # As Text: what a sender or a site wrote in square brackets is no markup.

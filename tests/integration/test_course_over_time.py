@@ -268,6 +268,20 @@ def test_history_prints_an_accession_number_as_it_came(archive: SmallArchive, nu
     assert number in run(archive, "history", "TEST-1").stdout
 
 
+def test_history_tells_scores_of_other_settings_apart(
+    archive: SmallArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    for study in (1, 2):
+        archive.seed = study
+        archive.receive(photograph(study))
+        archive.settle()
+    told = json.loads(run(archive, "history", "TEST-1", "--json").stdout)
+    assert len({one["setup_digest"] for one in told}) == 2
+    table = run(archive, "history", "TEST-1").stdout
+    assert all(one["setup_digest"][:8] in table for one in told)
+
+
 def test_every_report_can_be_read_back(archive: SmallArchive) -> None:
     archive.receive(photograph(1))
     archive.receive(photograph(1, 2, brightness=0))
