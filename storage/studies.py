@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from storage.encounter_scores import usable_date
@@ -136,13 +136,22 @@ def _scored_photographs(session: Session, encounter_pk: int, setup_digest: str) 
     )
 
 
-def newest_files(session: Session, patient_pk: int, limit: int = 20) -> list[str]:
-    """Return the files of the patient's newest photographs, relative to the data folder."""
+def newest_files(session: Session, patient_pk: int, limit: int = 100) -> list[str]:
+    """Return the newest photograph's file of each study, the newest first, relative to the data folder.
+
+    One of each is enough to know who the patient is: all of a study came under one identifier, unless
+    patients were merged in between, and then the newest came under the one that stays.
+    """
+    newest = (
+        select(func.max(Photograph.id))
+        .join(Encounter, Encounter.id == Photograph.encounter_pk)
+        .where(Encounter.patient_pk == patient_pk, Photograph.purged_at.is_(None))
+        .group_by(Encounter.id)
+    )
     return list(
         session.scalars(
             select(Photograph.path)
-            .join(Encounter, Encounter.id == Photograph.encounter_pk)
-            .where(Encounter.patient_pk == patient_pk, Photograph.purged_at.is_(None))
+            .where(Photograph.id.in_(newest))
             .order_by(Photograph.received_at.desc(), Photograph.id.desc())
             .limit(limit)
         )

@@ -191,6 +191,19 @@ def test_merged_patients_are_reported_as_one_under_the_identity_that_stays(archi
     run(archive, "patient", "merge", "TEST-404", "TEST-1", status=1)
 
 
+def test_a_patient_of_few_photographs_keeps_the_name_when_one_of_many_is_merged_into_them(
+    archive: SmallArchive,
+) -> None:
+    archive.receive(photograph(1, StudyDate="20240101"))
+    archive.settle()
+    for number in range(1, 23):
+        archive.receive(photograph(2, number, PatientID="TEST-OLD", PatientName="OLD^TEST"))
+    archive.settle()
+    run(archive, "patient", "merge", "TEST-OLD", "TEST-1")
+    archive.settle()
+    assert str(archive.objects(STRUCTURED_REPORT)[-1].PatientName) == "TEST^PATIENT"
+
+
 @on_both
 def test_an_erased_patient_leaves_the_audit_alone(archive: SmallArchive) -> None:
     archive.receive(photograph(1))
