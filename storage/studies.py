@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from storage.encounter_scores import usable_date
+from storage.scorings import SCORED
 from storage.tables import Encounter, Photograph, Scoring
 from storage.urgency import Urgency, urgency
 
@@ -92,9 +93,9 @@ def photographs_of(session: Session, uids: tuple[str, ...] | list[str]) -> list[
 def later_covered_studies(session: Session, sop_instance_uid: str, setup_digest: str) -> list[list[str]]:
     """Return the photographs of each study whose report may now have to show more than it does.
 
-    Those are the patient's next study by date after the one of the given photograph, which is compared with
-    it, and the newest one, where they have a report and were scored under the setup. None while something
-    else of the patient waits for its own report, which will ask again.
+    Those are, of the patient's studies with a score under the setup, the next one by date after that of the
+    given photograph, which is compared with it, and the newest one. None while something else of the patient
+    waits for its own report, which will ask again.
     """
     (photograph,) = photographs_of(session, [sop_instance_uid])
     own = session.get_one(Encounter, photograph.encounter_pk)
@@ -110,9 +111,11 @@ def later_covered_studies(session: Session, sop_instance_uid: str, setup_digest:
     )
     if waiting is not None or not usable_date(own):
         return []
-    every = session.scalars(select(Encounter).where(Encounter.patient_pk == own.patient_pk))
-    encounters = sorted((one for one in every if usable_date(one)), key=_order)
-    later = encounters[[one.id for one in encounters].index(own.id) + 1 :]
+    later = [
+        one
+        for one in _scored_encounters(session, own.patient_pk, setup_digest)
+        if usable_date(one) and _order(one) > _order(own)
+    ]
     chosen = dict.fromkeys([later[0].id, later[-1].id] if later else [])
     return [found for key in chosen if (found := _scored_photographs(session, key, setup_digest))]
 
@@ -120,6 +123,22 @@ def later_covered_studies(session: Session, sop_instance_uid: str, setup_digest:
 def _order(encounter: Encounter) -> tuple[str, str, str]:
     """As `pipeline.encounter_score.EncounterScore.order`; a database may pass over the dots of a UID."""
     return encounter.study_date, encounter.study_time, encounter.study_instance_uid
+
+
+def _scored_encounters(session: Session, patient_pk: int, setup_digest: str) -> list[Encounter]:
+    """Return the patient's studies that have a score under the setup, by date, time and UID."""
+    found = session.scalars(
+        select(Encounter)
+        .join(Photograph, Photograph.encounter_pk == Encounter.id)
+        .join(Scoring, Scoring.photograph_pk == Photograph.id)
+        .where(
+            Encounter.patient_pk == patient_pk,
+            Scoring.setup_digest == setup_digest,
+            Scoring.status == SCORED,
+        )
+        .distinct()
+    )
+    return sorted(found, key=_order)
 
 
 def _scored_photographs(session: Session, encounter_pk: int, setup_digest: str) -> list[str]:

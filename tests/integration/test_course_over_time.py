@@ -145,6 +145,20 @@ def test_a_prior_that_comes_late_makes_successors_of_the_next_and_the_newest_rep
     assert len({row.sop_instance_uid for row in archive.rows()}) == len(archive.rows())
 
 
+@on_both
+def test_a_prior_that_comes_late_makes_a_successor_of_the_next_report_that_has_a_score(
+    archive: SmallArchive,
+) -> None:
+    for study, brightness in ((2, 0), (3, 140), (4, 160), (5, 0)):
+        archive.receive(photograph(study, brightness=brightness))
+        archive.settle()
+    archive.receive(photograph(1, brightness=80))
+    archive.settle()
+    newer = archive.objects(STRUCTURED_REPORT)[4:]
+    assert [str(report.StudyDate) for report in newer] == ["20250110", "20250310", "20250410"]
+    assert measured(newer[1], "SCORE_PREV") == [pytest.approx(1 + 6 * 80 / 255, abs=0.005)]
+
+
 def test_rescore_brings_the_whole_history_to_the_current_model(archive: SmallArchive) -> None:
     for study in (1, 2, 3):
         archive.receive(photograph(study, brightness=60 * study))
