@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from storage.audit import Event, add_audit_event
@@ -71,11 +71,11 @@ def lock_holdings(session: Session, patient: Patient) -> None:
 
 
 def reopen(session: Session, patient: Patient) -> int:
-    """Let every study of the patient be scored and reported anew; return how many. The caller commits.
+    """Let every study of the patient be scored and reported anew; return how many can be.
 
-    What is scored under the node's setup already is not scored again, and a report that shows all there is
-    stays the newest. The results that are there stay, and their successors name them. Photographs that
-    retention has taken away stay covered: there is nothing left to score.
+    The caller commits. What is scored under the node's setup already is not scored again, and a report that
+    shows all there is stays the newest. The results that are there stay, and their successors name them.
+    Photographs that retention has taken away stay covered: there is nothing left to score.
     """
     studies = list(session.scalars(select(Encounter.id).where(Encounter.patient_pk == patient.id)))
     session.execute(
@@ -86,13 +86,21 @@ def reopen(session: Session, patient: Patient) -> int:
     session.execute(
         update(Encounter).where(Encounter.id.in_(studies)).values(reopened=Encounter.reopened + 1)
     )
-    return len(studies)
+    return len(studies) - _purged_studies(session, patient)
+
+
+def _purged_studies(session: Session, patient: Patient) -> int:
+    """Return of how many studies retention has taken every photograph away."""
+    kept = exists().where(Photograph.encounter_pk == Encounter.id, Photograph.purged_at.is_(None))
+    query = select(func.count()).select_from(Encounter).where(Encounter.patient_pk == patient.id, ~kept)
+    return session.scalar(query) or 0
 
 
 def merge(session: Session, source: Patient, into: Patient, *, at: datetime, actor: str) -> int:
     """Give `into` every study of `source`, which is then gone; return how many. The caller commits.
 
-    The studies are reported anew, under their new patient.
+    The studies are reported anew, under their new patient. Where retention has taken one of them away, whose
+    scores stay, those that `into` has already are opened, too: no report but theirs can tell of it.
 
     Raises:
         ValueError: both are the same patient.
@@ -100,8 +108,11 @@ def merge(session: Session, source: Patient, into: Patient, *, at: datetime, act
     """
     if source.id == into.id:
         raise ValueError("a patient cannot be merged with itself")
-    moved = reopen(session, source)
-    session.execute(update(Encounter).where(Encounter.patient_pk == source.id).values(patient_pk=into.id))
+    reopen(session, source)
+    if _purged_studies(session, source):
+        reopen(session, into)
+    studies = list(session.scalars(select(Encounter.id).where(Encounter.patient_pk == source.id)))
+    session.execute(update(Encounter).where(Encounter.id.in_(studies)).values(patient_pk=into.id))
     add_audit_event(
         session,
         Event.PATIENT_MERGED,
@@ -112,11 +123,11 @@ def merge(session: Session, source: Patient, into: Patient, *, at: datetime, act
         detail={
             "merged_patient_id": source.patient_id,
             "merged_issuer": source.issuer_of_patient_id,
-            "studies": moved,
+            "studies": len(studies),
         },
     )
     session.execute(delete(Patient).where(Patient.id == source.id))
-    return moved
+    return len(studies)
 
 
 def holdings(session: Session, patient: Patient) -> Holdings:

@@ -46,7 +46,7 @@ def merge(
         except ValueError:
             typer.echo("Both are the same patient; nothing was changed.", err=True)
             raise typer.Exit(1) from None
-    typer.echo(f"{moved} studies moved. A running node writes their reports anew.")
+    typer.echo(f"Studies moved: {moved}. A running node writes the reports anew.")
 
 
 @patient.command()

@@ -34,4 +34,4 @@ def rescore(
         raise typer.Exit(2) from None
     with node_database(settings) as sessions, sessions.begin() as session:
         studies = reopen(session, patient_or_exit(session, patient_id, issuer))
-    typer.echo(f"{studies} studies are scored anew by the node.")
+    typer.echo(f"Studies that the node scores anew: {studies}.")
