@@ -43,6 +43,11 @@ def declared_character_set(dataset: Dataset) -> list[str]:
     return [str(term) for term in value] if isinstance(value, (MultiValue, list)) else [str(value)]
 
 
+def is_ascii(dataset: Dataset) -> bool:
+    """Whether all text of `dataset` is, so that it may be declared in any set."""
+    return all(text.isascii() for text in _texts(dataset))
+
+
 def _texts(dataset: Dataset) -> Iterator[str]:
     for element in dataset.iterall():
         if element.VR in CUSTOMIZABLE_CHARSET_VR and element.value is not None:

@@ -25,7 +25,7 @@ from pydicom.uid import (
 from reports import codes
 from reports.equipment import MANUFACTURER, SOFTWARE_VERSION, add_equipment
 from reports.header import copied, readable, whole_number
-from reports.patient_study import local_time, new_object
+from reports.patient_study import local_time, make_room_for_own_text, new_object
 from reports.reported_photograph import ObjectReference
 
 # Transfer syntaxes that lose information -> Lossy Image Compression Method (PS3.3 C.7.6.1.1.5.1).
@@ -83,6 +83,7 @@ def build_derived_image(
     _add_derivation(image, sources, described)
     _add_general_image(image, first, described, local_time(first, created))
     _add_lossy_history(image, first)
+    make_room_for_own_text(image, first)
     _add_pixels(image, pixels)
     return image
 

@@ -9,7 +9,7 @@ from typing import Final
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from reports.character_set import character_set_for, declared_character_set
+from reports.character_set import UTF_8, character_set_for, declared_character_set, is_ascii
 from reports.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from reports.header import copied, readable
 
@@ -84,6 +84,20 @@ def new_object(
     return target
 
 
+def make_room_for_own_text(target: Dataset, source: Dataset) -> None:
+    """Let the character set of `target`, from `new_object`, hold what was written into it since.
+
+    A site names its regressor and generator as it likes. Where the photograph declares no set and has other
+    bytes than ASCII, nobody knows what these are: then none is declared, whatever becomes of our text.
+    """
+    declared = declared_character_set(target)
+    chosen = character_set_for(target, declared)
+    if not any(declared) and not is_ascii(target) and is_ascii(_copied_modules(source)):
+        chosen = [UTF_8]
+    if chosen != declared:
+        target.SpecificCharacterSet = chosen
+
+
 def local_time(source: Dataset, created: datetime) -> datetime:
     """Return `created` on the clock that the photograph's dates and times are written in."""
     if created.tzinfo is None:
@@ -102,6 +116,14 @@ def _offset(source: Dataset) -> timezone | None:
 
 def _patient_and_study(source: Dataset) -> Dataset:
     """Return a copy of the photograph's modules with the character set that they are to be written in."""
+    modules = _copied_modules(source)
+    character_set = character_set_for(modules, declared_character_set(source))
+    if character_set:
+        modules.SpecificCharacterSet = character_set
+    return modules
+
+
+def _copied_modules(source: Dataset) -> Dataset:
     modules = Dataset()
     for keyword in (*_ALWAYS, *_WHERE_PRESENT):
         if (element := copied(source, keyword)) is not None:
@@ -110,7 +132,4 @@ def _patient_and_study(source: Dataset) -> Dataset:
             setattr(modules, keyword, "")
     if _offset(source) is None and "TimezoneOffsetFromUTC" in modules:
         del modules.TimezoneOffsetFromUTC
-    character_set = character_set_for(modules, declared_character_set(source))
-    if character_set:
-        modules.SpecificCharacterSet = character_set
     return modules

@@ -22,7 +22,7 @@ from reports.equipment import (
 from reports.header import whole_number
 from reports.image_library import build_image_library
 from reports.measurement_group import build_measurement_group
-from reports.patient_study import local_time, new_object
+from reports.patient_study import local_time, make_room_for_own_text, new_object
 from reports.reported_photograph import (
     ObjectReference,
     PredecessorReport,
@@ -76,6 +76,7 @@ def build_structured_report(
     if predecessor is not None:
         report.PredecessorDocumentsSequence = [_predecessor_item(predecessor)]
     _add_content(report, ordered, course, further)
+    make_room_for_own_text(report, first)
     return report
 
 

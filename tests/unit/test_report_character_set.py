@@ -7,7 +7,7 @@ from io import BytesIO
 import pydicom
 import pytest
 
-from tests.report_samples import NAMES, encoded, objects_for, score, secondary_capture
+from tests.report_samples import NAMES, encoded, objects_for, provenance, score, secondary_capture
 
 
 def through_a_file(dataset):
@@ -39,6 +39,22 @@ def test_text_that_does_not_fit_is_written_in_utf_8() -> None:
     for result in map(through_a_file, [report, *images]):
         assert result.SpecificCharacterSet == "ISO_IR 192"
         assert str(result.PatientName) == "TEST^PATIENT=試験^患者"
+
+
+@pytest.mark.parametrize("declared", [None, "ISO_IR 100", "ISO_IR 144", ["", "ISO 2022 IR 87"]])
+@pytest.mark.parametrize("name", ["Süd", "病院"])
+def test_what_a_site_calls_its_regressor_and_generator_is_told_in_every_set(
+    declared: str | list[str] | None, name: str
+) -> None:
+    source = secondary_capture()
+    if declared:
+        source.SpecificCharacterSet = declared
+    setup = provenance(regressor=f"regressor {name}", generator=f"generator {name}")
+    report, images = objects_for([(through_a_file(source), score(provenance=setup))])
+    report, image = map(through_a_file, [report, *images])
+    told = {str(element.value) for element in report.iterall() if element.keyword == "TextValue"}
+    assert {f"{what} = {what} {name}" for what in ("regressor", "generator")} <= told
+    assert f"Generator generator {name}" in image.DerivationDescription
 
 
 def test_an_unknown_set_becomes_utf_8() -> None:
