@@ -20,7 +20,10 @@ HEIGHT: Final = 1024
 _DPI: Final = 128
 _CURRENT: Final = "#005493"
 _OTHERS: Final = ("#6e6e6e", "#a0522d", "#2e7d32", "#7b1fa2")
-_MARKERS: Final = ("s", "^", "D", "v")
+_MARKERS: Final = ("s", "^", "D", "v", "P")  # one more than colours: twenty setups look different
+# Shares of the height. A line of the legend; how far below the axes it begins; where the axes end when it has
+# four lines; where they end at most.
+_LINE, _LEGEND_BELOW, _AXES_BOTTOM, _HIGHEST_BOTTOM, _AXES_TOP = 0.031, 0.068, 0.24, 0.7, 0.92
 
 
 def draw_trend(shown: Sequence[EncounterScore], setup_digest: str) -> NDArray[np.uint8]:
@@ -33,9 +36,11 @@ def draw_trend(shown: Sequence[EncounterScore], setup_digest: str) -> NDArray[np
     dated = [one for one in shown if one.date is not None]
     if not dated:
         raise ValueError("a trend needs an encounter with a date")
-    figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI)
-    axes = figure.add_axes((0.075, 0.24, 0.87, 0.68))
     setups = sorted({one.setup_digest for one in dated}, key=lambda one: (one != setup_digest, one))
+    figure = Figure(figsize=(WIDTH / _DPI, HEIGHT / _DPI), dpi=_DPI)
+    bottom = min(_HIGHEST_BOTTOM, _AXES_BOTTOM + _LINE * max(0, len(setups) - 4))
+    height = _AXES_TOP - bottom
+    axes = figure.add_axes((0.075, bottom, 0.87, height))
     for number, setup in enumerate(setups):
         _draw_setup(axes, [one for one in dated if one.setup_digest == setup], setup == setup_digest, number)
     axes.set_ylim(1, 7)
@@ -51,7 +56,8 @@ def draw_trend(shown: Sequence[EncounterScore], setup_digest: str) -> NDArray[np
     margin = max(15.0, 0.1 * (max(days) - min(days)))
     first, last = (mdates.date2num(end) for end in (date.min, date.max))  # type: ignore[no-untyped-call]
     axes.set_xlim(max(first, min(days) - margin), min(last, max(days) + margin))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=11.5, frameon=False)
+    below = (0.5, -_LEGEND_BELOW / height)
+    axes.legend(loc="upper center", bbox_to_anchor=below, fontsize=11.5, frameon=False)
     notice = f"Frontal photographs; bands: one standard deviation. {RESEARCH_USE_NOTICE}"
     figure.text(0.5, 0.015, notice, ha="center", fontsize=12)
     canvas = FigureCanvasAgg(figure)

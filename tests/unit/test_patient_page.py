@@ -171,6 +171,14 @@ def test_the_trend_joins_only_what_one_setup_scored() -> None:
         draw_trend([], setup)
 
 
+def test_the_names_of_many_models_leave_the_research_notice_readable() -> None:
+    one = course().encounter
+    many = [replace(one, study_date=f"20{n}0101", setup_digest=f"{n}" * 32) for n in range(10, 24)]
+    notice = [draw_trend([*others, one], one.setup_digest)[-36:] for others in ([], many[:3], many)]
+    assert (notice[0] == notice[1]).all()
+    assert (notice[0] == notice[2]).all()
+
+
 def test_the_trend_says_that_it_shows_dates_and_covers_every_score() -> None:
     told = course()
     image = build_trend_image([secondary_capture()], told, CREATED)
