@@ -138,7 +138,8 @@ def _header(pdf: _Document, source: Dataset, course: ReportedCourse, local: date
         pdf.set_font(_FAMILY, "B", 10)
         pdf.cell(42, 5.6, label)
         pdf.set_font(_FAMILY, "", 10)
-        pdf.cell(0, 5.6, value, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        # A long one goes on in the next line: cut off, an identifier is another's.
+        pdf.multi_cell(0, 5.6, value, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
     pdf.ln(2)
 
 

@@ -65,6 +65,16 @@ def test_the_page_holds_what_a_patient_takes_home() -> None:
     assert len(reader(document).pages[0].images) + len(reader(document).pages[1].images) == 2
 
 
+def test_a_long_name_and_identifier_go_on_in_the_next_line() -> None:
+    name, identifier = "W" * 60, "M" * 64
+    page = reader(page_of(secondary_capture(PatientName=name, PatientID=identifier))).pages[0]
+    lines = page.extract_text().splitlines()
+    assert name in "".join(lines)
+    assert identifier in "".join(lines)
+    # Of these letters the page holds hardly more than 40 beside the label.
+    assert not any("W" * 50 in line or "M" * 50 in line for line in lines)
+
+
 def test_many_visits_still_fit_two_pages() -> None:
     told = course()
     many = tuple(
