@@ -116,7 +116,7 @@ def _course(course: ReportedCourse | None) -> Iterator[hd.Measurement]:
         (codes.SCORE_CHANGE, change.change),
         (codes.SMALLEST_CHANGE, change.smallest),
     ):
-        yield hd.Measurement(name, round(value, 2), codes.SCORE_UNIT)
+        yield hd.Measurement(name, round(value, 2) + 0.0, codes.SCORE_UNIT)  # + 0.0: never -0.0
 
 
 def _verdict(course: ReportedCourse | None) -> list[hd.QualitativeEvaluation] | None:

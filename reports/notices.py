@@ -42,7 +42,8 @@ def change_in_words(change: Change | None) -> str:
     if change is None:
         return "No earlier comparable score."
     verdict = "exceeds noise" if change.exceeds_noise else "within noise"
-    return f"Change {change.change:+.2f}: {verdict} (+/- {change.smallest:.2f})."
+    points = round(change.change, 2) + 0.0  # a change of -0.00 says more than there is
+    return f"Change {points:+.2f}: {verdict} (+/- {change.smallest:.2f})."
 
 
 def visit_in_words(encounter: EncounterScore, change: Change | None) -> str:

@@ -70,6 +70,11 @@ def test_the_change_of_a_visit_of_several_photographs_names_their_mean() -> None
     assert visit(5.5, change=change) == words
 
 
+def test_no_change_has_no_sign_of_a_loss() -> None:
+    change = Change(course().history[2], -0.004, 1.39)
+    assert change_in_words(change) == "Change +0.00: within noise (+/- 1.39)."
+
+
 def test_the_picture_shows_the_visits_mean_and_has_room_for_it() -> None:
     one, several = course().encounter, replace(course().encounter, photographs=99)
     panels = Panels(*(even(90) for _ in range(3)))
