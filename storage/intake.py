@@ -131,8 +131,8 @@ def _record(connection: Connection, received: Received, stored: StoredFile) -> O
     known = connection.execute(_KNOWN, {**uid, **patient}).one()
     if known.artefact_pk is not None:
         raise OwnResultError(f"SOP instance {received.sop_instance_uid} is one of our own results")
-    patient_pk = known.patient_pk or _insert(connection, Patient, received)
     if known.sha256 is None:
+        patient_pk = known.patient_pk or _insert(connection, Patient, received)
         encounter_pk = _encounter(connection, patient_pk, received)
         _insert(connection, Photograph, received, stored, encounter_pk=encounter_pk)
         outcome = Outcome.STORED

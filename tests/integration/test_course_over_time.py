@@ -223,6 +223,17 @@ def test_scores_whose_photographs_retention_took_are_told_in_the_reports_that_th
     assert archive.settle() == 0
 
 
+def test_a_photograph_that_is_sent_again_after_a_merge_brings_no_patient_back(archive: SmallArchive) -> None:
+    old = photograph(1, IssuerOfPatientID=None)
+    archive.receive(old)
+    archive.receive(photograph(2))
+    run(archive, "patient", "merge", "TEST-1", "TEST-1", "--from-issuer", "", "--into-issuer", "TEST SITE")
+    assert archive.receive(old) is Outcome.ALREADY_STORED
+    with archive.sessions() as session:
+        assert len(session.scalars(select(Patient)).all()) == 1
+    run(archive, "history", "TEST-1")
+
+
 def test_a_patient_of_few_photographs_keeps_the_name_when_one_of_many_is_merged_into_them(
     archive: SmallArchive,
 ) -> None:
