@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from reports import codes
 from reports.derived_image import ImageDescription, build_derived_image
-from reports.notices import RESEARCH_USE_NOTICE
+from reports.notices import RESEARCH_USE_NOTICE, nature_in_words
 from reports.reported_photograph import ObjectReference, ReportedCourse
 from reports.trend_picture import draw_trend
 from reports.uids import derive_uid
@@ -43,7 +43,7 @@ def build_trend_image(
         series_description=SERIES_DESCRIPTION,
         derivation="Chart of the facial normality scores of this encounter and of earlier ones.",
         derivation_codes=[codes.GENERATIVE_NORMALIZATION],
-        comments=RESEARCH_USE_NOTICE,
+        comments=f"{RESEARCH_USE_NOTICE} {nature_in_words(course.encounter.regressor_is_synthetic)}",
         faces=False,
         dated=True,
         instance_number=1,

@@ -26,6 +26,7 @@ from tests.report_samples import (
     course,
     encoded,
     pattern,
+    provenance,
     reported,
     score,
     secondary_capture,
@@ -187,6 +188,13 @@ def test_the_names_of_many_models_leave_the_research_notice_readable() -> None:
     notice = [draw_trend([*others, one], one.setup_digest)[-36:] for others in ([], many[:3], many)]
     assert (notice[0] == notice[1]).all()
     assert (notice[0] == notice[2]).all()
+
+
+@pytest.mark.parametrize(("synthetic", "said"), [(True, "Synthetic regressor"), (False, "Site-calibrated")])
+def test_the_trend_says_where_its_scores_come_from(synthetic: bool, said: str) -> None:
+    told = course(score(provenance=provenance(regressor_is_synthetic=synthetic)))
+    comments = build_trend_image([secondary_capture()], told, CREATED).ImageComments
+    assert comments.startswith(f"For research use only. Not a medical device. {said}")
 
 
 def test_the_trend_says_that_it_shows_dates_and_covers_every_score() -> None:
