@@ -46,7 +46,7 @@ def test_the_hostile_input_is_told_as_it_was_counted() -> None:
         found["memory_mib"]["end"],
     } <= TOLD["hostile input"]
     for what in ("open_files", "threads"):
-        assert found[what]["start"] == found[what]["end"]
+        assert found[what]["end"] <= found[what]["start"]
 
 
 def test_the_load_is_told_as_it_was_counted() -> None:
