@@ -22,8 +22,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
-from bench.judge_again import face_of, most_telling_first
-from bench.validation_rows import claim_folder, row_paths, setup_of
+from bench.judge_again import add_rows_arguments, face_of, share_of_rows
+from bench.validation_rows import claim_folder, setup_of
 from models.allocator import keep_freed_memory
 from models.catalog import GENERATOR
 from models.generator import Generator, load_generator
@@ -46,18 +46,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--photos", type=Path, help="of the people among the rows")
-    arguments.add_argument("--rows", type=Path, default=Path("out/validation"))
     arguments.add_argument("--output", type=Path, default=Path("out/further"))
-    arguments.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("N", "OF"))
-    arguments.add_argument("--seed", type=int, default=77, help="of the generated faces")
+    add_rows_arguments(arguments)
     options = arguments.parse_args()
     keep_freed_memory()
     device = torch.device("cpu")
     generator, metric, finder = load_generator(GENERATOR, device), load_metric(device), load_face_finder()
     claim_folder(options.output, setup_of(options.rows))
-    number, of = options.share
-    paths = sorted(row_paths(options.rows), key=most_telling_first)[number::of]
+    paths = share_of_rows(options)
     kept = {path: options.output / f"{path.stem}.safetensors" for path in paths}
     for path in track([p for p in paths if not kept[p].exists()], "measuring"):
         row = json.loads(path.read_text("utf-8"))

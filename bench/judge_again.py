@@ -48,11 +48,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--network", type=Path, help="the anomaly network that judges, if it shall")
-    arguments.add_argument("--photos", type=Path, help="of the people among the rows")
-    arguments.add_argument("--rows", type=Path, default=Path("out/validation"))
     arguments.add_argument("--output", type=Path, required=True)
-    arguments.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("N", "OF"))
-    arguments.add_argument("--seed", type=int, default=77, help="of the generated faces")
+    add_rows_arguments(arguments)
     options = arguments.parse_args()
     keep_freed_memory()
     device = torch.device("cpu")
@@ -61,8 +58,7 @@ def main() -> None:
     judge = {"anomaly_network_sha256": loaded.sha256} if loaded else {}
     features = {"features": sorted(measured_features(generator))}
     claim_folder(options.output, setup_of(options.rows) | features | judge)
-    number, of = options.share
-    paths = sorted(row_paths(options.rows), key=most_telling_first)[number::of]
+    paths = share_of_rows(options)
     for path in track([p for p in paths if not (options.output / p.name).exists()], "judging"):
         row = json.loads(path.read_text("utf-8"))
         if "features" in row:
@@ -75,7 +71,21 @@ def main() -> None:
         write_row(options.output / path.name, row)
 
 
-def most_telling_first(path: Path) -> tuple[int, str]:
+def add_rows_arguments(arguments: argparse.ArgumentParser) -> None:
+    """Add what says which rows are measured, and by whom."""
+    arguments.add_argument("--photos", type=Path, help="of the people among the rows")
+    arguments.add_argument("--rows", type=Path, default=Path("out/validation"))
+    arguments.add_argument("--share", type=int, nargs=2, default=(0, 1), metavar=("N", "OF"))
+    arguments.add_argument("--seed", type=int, default=77, help="of the generated faces")
+
+
+def share_of_rows(options: argparse.Namespace) -> list[Path]:
+    """Return the rows that these arguments ask for, the most telling ones first."""
+    number, of = options.share
+    return sorted(row_paths(options.rows), key=_most_telling_first)[number::of]
+
+
+def _most_telling_first(path: Path) -> tuple[int, str]:
     """Order rows: undeformed people first, then the strong anomalies, generated faces last."""
     split, _, _, kind, level = path.stem.split("-")
     order = 3 if split == GENERATED else 0 if kind == "undeformed" else 1 if level == "1.000" else 2
