@@ -29,7 +29,7 @@ from bench.validation_tables import (
     Array,
     Table,
     drawn_on,
-    improved_pairs,
+    gains_of_pairs,
     in_folds,
     matrix,
     on_scale,
@@ -144,8 +144,8 @@ def judged(rows: Sequence[Row], names: tuple[str, ...]) -> list[str]:
     for split in (TUNING, HELD_OUT):
         of = drawn_on(rows, split)
         found = dict(zip(map(id, of), scores(of), strict=True))
-        in_order = improved_pairs(of, lambda row: found[id(row)])  # noqa: B023 -- called here and now
-        cells += [f"{pearson(scores(of), rated(of)):.2f}", f"{100 * np.mean(in_order):.0f} %"]
+        gains = gains_of_pairs(of, lambda row: found[id(row)])  # noqa: B023 -- called here and now
+        cells += [f"{pearson(scores(of), rated(of)):.2f}", f"{100 * np.mean(np.array(gains) > 0):.0f} %"]
     plain = [row for row in rows if row.split != GENERATED and not row.kind]
     neutral = {row.person: row for row in plain if row.view == NEUTRAL}
     smiling = [row for row in plain if row.view == SMILING]

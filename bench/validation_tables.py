@@ -15,6 +15,7 @@ from bench.validation_cases import GENERATED, HELD_OUT, NEUTRAL, RETAKES, SMILIN
 from bench.validation_rows import Row
 from models.regressor import HIGHEST, LOWEST, Regressor
 from models.regressor_member import mean_answer
+from pipeline.change import REPEATABILITY_SETTING, smallest_change
 from pipeline.learned_features import LEARNED_FEATURES
 from pipeline.local_features import LOCAL_FEATURES
 from pipeline.perceptual_severity import LEVELS, rating_of
@@ -162,8 +163,11 @@ def outcome_table(rows: Sequence[Row], regressor: Regressor) -> Table:
     """Count pairs called improved, regions named rightly, and what the intervals cover."""
     table = [["figure", "count", "share"]]
     people = [row for row in rows if row.split != GENERATED and row.view == NEUTRAL]
-    improved = improved_pairs(people, lambda row: regressor.predict(row.features))
-    table.append(_share("severity at least 0.5 less: called improved (people)", improved))
+    gains = gains_of_pairs(people, lambda row: regressor.predict(row.features))
+    table.append(_share("severity at least 0.5 less: called improved (people)", [g > 0 for g in gains]))
+    noise = float(regressor.card.get(REPEATABILITY_SETTING, regressor.residual_std))  # type: ignore[arg-type]
+    beyond = [g > smallest_change(noise, noise) for g in gains]
+    table.append(_share("severity at least 0.5 less: improved by more than noise (people)", beyond))
     for title, ahead in (("right region first", 1), ("right region among two", 2)):
         table.append(
             _share(f"{title} (generated faces, severity {_CLEAR_LEVEL} and more)", _hits(rows, ahead))
@@ -178,10 +182,10 @@ def outcome_table(rows: Sequence[Row], regressor: Regressor) -> Table:
     return table
 
 
-def improved_pairs(rows: Sequence[Row], score: Callable[[Row], float]) -> list[bool]:
-    """Whether the score rises, for each pair of one person's rows whose severity falls by at least 0.5."""
+def gains_of_pairs(rows: Sequence[Row], score: Callable[[Row], float]) -> list[float]:
+    """Return how far the score rises in each pair of one person's rows whose severity falls by 0.5."""
     return [
-        score(after) > score(before)
+        score(after) - score(before)
         for before in rows
         for after in rows
         if before.level >= 0.75
