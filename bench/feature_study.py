@@ -23,7 +23,7 @@ from rich.table import Table as Shown
 from safetensors.numpy import load_file
 
 from bench.further_measures import FINE_SIDE
-from bench.validation_cases import GENERATED, HELD_OUT, NEUTRAL, SMILING, TUNING
+from bench.validation_cases import GENERATED, HELD_OUT, NEUTRAL, SMILING, TUNING, Case
 from bench.validation_rows import Row, read_rows
 from bench.validation_tables import (
     Array,
@@ -37,11 +37,11 @@ from bench.validation_tables import (
     rated,
     ridge,
 )
-from pipeline.face_shape import MIRRORED, similarity
+from pipeline.face_shape import MIRRORED
 from pipeline.features import FEATURE_SIDE
+from pipeline.shape_features import displacement
 
 _BASE = ("n_peak",)
-_WITHIN = np.arange(17, 68)
 
 JOINED: Mapping[str, tuple[str, ...]] = {
     "nothing": (),
@@ -82,8 +82,8 @@ def main() -> None:
 
 def with_further(row: Row, folder: Path) -> Row:
     """Return the row with the figures of `bench.further_measures` among its features."""
-    parts = (row.split, row.person, row.view, row.kind or "undeformed", f"{row.level:.3f}")
-    kept = load_file(folder / f"{'-'.join(parts)}.safetensors")
+    case = Case(row.person, row.split, row.view, row.kind, row.level)
+    kept = load_file(folder / f"{case.name}.safetensors")
     inside = kept["mask"] > 0.5
     coarse, fine, beyond = (kept[name] for name in (f"maps_{FEATURE_SIDE}", f"maps_{FINE_SIDE}", "beyond"))
     of_raw, of_norm = kept[f"distances_{FEATURE_SIDE}"][0], kept[f"distances_{FEATURE_SIDE}"][1:]
@@ -113,13 +113,8 @@ def shape_differences(landmarks: Array) -> dict[str, float]:
     The second are the raw inversion's. In px: `g_mean`, over all landmarks; `g_asymmetry`, of the difference
     from its own mirror image.
     """
-    seen, _, *normalized = landmarks @ np.array([1, 1j])
-    weights = np.isin(np.arange(68), _WITHIN).astype(float)
-    apart = []
-    for usual in normalized:
-        turn, shift = similarity(usual, seen, weights)
-        apart.append(seen - (turn * usual + shift))
-    field = np.mean(apart, axis=0)
+    seen, _, *normalized = landmarks
+    field = np.mean([displacement(seen, usual) for usual in normalized], axis=0)
     mirrored = -np.conj(field[list(MIRRORED)])
     return {"g_mean": np.abs(field).mean(), "g_asymmetry": np.abs(field - mirrored).mean()}
 

@@ -31,6 +31,9 @@ from dicom_node.settings_sections import (
     Workers,
 )
 
+# Of environment variables: what they begin with, and what stands between section and key.
+_PREFIX, _BELOW = "FACENORM_", "__"
+
 # Where pydantic's own words are about Python.
 _ADVICE = {
     "model_type": "this is a table, not a single value; write its keys below a heading in brackets",
@@ -52,8 +55,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         extra="forbid",
-        env_prefix="FACENORM_",
-        env_nested_delimiter="__",
+        env_prefix=_PREFIX,
+        env_nested_delimiter=_BELOW,
         hide_input_in_errors=True,
     )
 
@@ -156,10 +159,11 @@ def _check_environment() -> None:
     known = list(Settings.model_fields)
     mistakes = []
     for name in sorted(os.environ):
-        section, separator, _ = name.upper().removeprefix("FACENORM_").partition("__")
-        if name.upper().startswith("FACENORM_") and separator and section.lower() not in known:
+        section, separator, _ = name.upper().removeprefix(_PREFIX).partition(_BELOW)
+        if name.upper().startswith(_PREFIX) and separator and section.lower() not in known:
             near = difflib.get_close_matches(section.lower(), known, n=1)
-            hint = f"did you mean FACENORM_{near[0].upper()}__...?" if near else f"known: {', '.join(known)}"
+            meant = near and f"{_PREFIX}{near[0].upper()}{_BELOW}"
+            hint = f"did you mean {meant}...?" if meant else f"known: {', '.join(known)}"
             mistakes.append(f"  {name}: there is no such section; {hint}")
     if mistakes:
         raise SettingsError("the environment cannot be used:\n" + "\n".join(mistakes))

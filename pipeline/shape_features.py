@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.face import FaceFinder
-from pipeline.face_shape import load_face_shape, similarity
+from pipeline.face_shape import Complex, load_face_shape, similarity
 
 SHAPE_FEATURES = ("s_chin", "s_disagreement")
 """Names, in order.
@@ -42,13 +42,22 @@ def shape_features(
         faces.steady_near(_reduced(p), (landmarks + 0.5) * (_SIDE / len(picture)) - 0.5)
         for p in (picture, normalized)
     )
-    weights = np.zeros(len(there))
-    weights[_FIRST_WITHIN:] = 1
-    seen, usual = (points @ np.array([1, 1j]) for points in (there, norm))
-    turn, shift = similarity(usual, seen, weights)
-    apart = (seen - (turn * usual + shift))[_CHIN].mean()
+    apart = displacement(there, norm)[_CHIN].mean()
     _, _, agreement = load_face_shape().fitted(there)
     return {"s_chin": float(abs(apart)) / _SIDE, "s_disagreement": 1 - agreement}
+
+
+def displacement(landmarks: NDArray[np.float64], usual: NDArray[np.float64]) -> Complex:
+    """Return how far each of 68 landmarks (68, 2) lies from its usual place, (68,), x + iy.
+
+    The usual ones are laid over them by shift, turn and scale first, as well as brows, eyes, nose and mouth
+    go. Raises ValueError where they coincide.
+    """
+    weights = np.zeros(len(landmarks))
+    weights[_FIRST_WITHIN:] = 1
+    seen, there = (points @ np.array([1, 1j]) for points in (landmarks, usual))
+    turn, shift = similarity(there, seen, weights)
+    return np.asarray(seen - (turn * there + shift))
 
 
 def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -86,8 +86,8 @@ SHAPE_FEATURES: Final[Mapping[str, tuple[Code, Code]]] = MappingProxyType(
 )
 """The same for `pipeline.shape_features.SHAPE_FEATURES`; a score may be without them."""
 
-FURTHER_CONCEPTS: Final = MappingProxyType({**LOCAL_FEATURES, **LEARNED_FEATURES, **SHAPE_FEATURES})
-"""All of these that are stated beside the paper's five."""
+EVERY_FEATURE: Final = MappingProxyType({**FEATURES, **LOCAL_FEATURES, **LEARNED_FEATURES, **SHAPE_FEATURES})
+"""All of these: the paper's five, and what is stated beside them."""
 
 REGION_SHARES: Final[Mapping[str, Code]] = MappingProxyType(
     {

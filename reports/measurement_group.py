@@ -13,7 +13,7 @@ from pipeline.result import Provenance, Rejection, Score
 from reports import codes
 from reports.equipment import MANUFACTURER, SOFTWARE_VERSION
 from reports.header import whole_number
-from reports.notices import RESEARCH_USE_NOTICE, change_in_words, regressor_nature
+from reports.notices import RESEARCH_USE_NOTICE, change_in_words, in_points, regressor_nature
 from reports.reported_photograph import ReportedCourse, ReportedPhotograph
 from reports.uids import derive_uid
 
@@ -96,9 +96,8 @@ def _measurements(
     yield from _course(course)
     for region, share in score.region_shares.items():
         yield hd.Measurement(codes.REGION_SHARES[region], round(100 * share, 1), codes.PERCENT)
-    concepts = {**codes.FEATURES, **codes.FURTHER_CONCEPTS}
     for feature, value in {**score.features.as_dict(), **score.local_features}.items():
-        name, unit = concepts[feature]
+        name, unit = codes.EVERY_FEATURE[feature]
         yield hd.Measurement(name, float(f"{value:.6g}"), unit)
 
 
@@ -116,7 +115,7 @@ def _course(course: ReportedCourse | None) -> Iterator[hd.Measurement]:
         (codes.SCORE_CHANGE, change.change),
         (codes.SMALLEST_CHANGE, change.smallest),
     ):
-        yield hd.Measurement(name, round(value, 2) + 0.0, codes.SCORE_UNIT)  # + 0.0: never -0.0
+        yield hd.Measurement(name, in_points(value), codes.SCORE_UNIT)
 
 
 def _verdict(course: ReportedCourse | None) -> list[hd.QualitativeEvaluation] | None:

@@ -37,13 +37,17 @@ def regressor_in_brief(provenance: Provenance) -> str:
     return "Score learned from this site's ratings."
 
 
+def in_points(value: float) -> float:
+    """Return it as reports state it; never -0.0, for a change of -0.00 says more than there is."""
+    return round(value, 2) + 0.0
+
+
 def change_in_words(change: Change | None) -> str:
     """Return what became of the score, and whether that is more than noise; no date and no identifier."""
     if change is None:
         return "No earlier comparable score."
     verdict = "exceeds noise" if change.exceeds_noise else "within noise"
-    points = round(change.change, 2) + 0.0  # a change of -0.00 says more than there is
-    return f"Change {points:+.2f}: {verdict} (+/- {change.smallest:.2f})."
+    return f"Change {in_points(change.change):+.2f}: {verdict} (+/- {change.smallest:.2f})."
 
 
 def visit_in_words(encounter: EncounterScore, change: Change | None) -> str:

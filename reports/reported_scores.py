@@ -47,9 +47,7 @@ def read_scores(report: Dataset) -> list[ReportedScore]:
 def _read_group(group: Dataset) -> ReportedScore:
     region = next(_named(group, standard.DCM.ImageRegion))
     flat = [float(value) for value in region.GraphicData]
-    features = {
-        name: _number(group, code) for name, (code, _) in {**codes.FEATURES, **codes.FURTHER_CONCEPTS}.items()
-    }
+    features = {name: _number(group, code) for name, (code, _) in codes.EVERY_FEATURE.items()}
     return ReportedScore(
         source_sop_instance_uid=str(
             region.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID

@@ -16,8 +16,7 @@ from reports import codes
 
 def private_codes() -> list[Code]:
     found = [value for value in vars(codes).values() if isinstance(value, Code)]
-    features = (codes.FEATURES, codes.FURTHER_CONCEPTS)
-    found += [name for table in features for name, _ in table.values()]
+    found += [name for name, _ in codes.EVERY_FEATURE.values()]
     found += [*codes.REJECTIONS.values(), *codes.REGION_SHARES.values()]
     return [code for code in found if code.scheme_designator == codes.SCHEME]
 
