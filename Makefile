@@ -46,7 +46,9 @@ check-deploy: $(STAMP)
 	$(BIN)/kubernetes-validate --strict --quiet $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
 	deploy/check-installed.sh
 
-test: check weights peers
+# Packages of the system are fetched while Python's are: each waits for a network or a disk of its own.
+test:
+	@$(MAKE) --jobs=3 check weights peers
 	$(SAY) "Tests, in four processes"
 	@# Hundreds of processes start ours: compiled once, whatever the environment wants.
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 4 --dist loadfile --no-loadscope-reorder
