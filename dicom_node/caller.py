@@ -51,14 +51,15 @@ class Peer(Protocol):
 class Caller:
     """Opens associations under our AE title; every limit is in seconds.
 
-    tls: what connections to peers that want it are secured with.
+    tls: what connections to peers that want it are secured with; asked for every one, so that certificates
+    can be renewed.
     """
 
     ae_title: str
     connect_seconds: float = _CONNECT_SECONDS
     association_seconds: float = _ASSOCIATION_SECONDS
     response_seconds: float = _RESPONSE_SECONDS
-    tls: ssl.SSLContext | None = None
+    tls: Callable[[], ssl.SSLContext | None] = lambda: None
 
     def associate(
         self,
@@ -78,7 +79,8 @@ class Caller:
             ValueError: the peer wants a secured connection, and there is nothing to secure it with.
 
         """
-        if peer.tls and self.tls is None:
+        context = self.tls() if peer.tls else None
+        if peer.tls and context is None:
             raise ValueError("no certificates were given")
         entity = _Entity(ae_title=self.ae_title)
         entity.connection_timeout = self.connect_seconds
@@ -97,7 +99,7 @@ class Caller:
             ae_title=peer.ae_title,
             ext_neg=roles,
             evt_handlers=[(evt.EVT_CONN_OPEN, self._limit_sending), *handlers],
-            tls_args=(self.tls, peer.host) if self.tls and peer.tls else None,
+            tls_args=(context, peer.host) if context else None,
         )
 
     def release(self, association: Association) -> None:

@@ -32,7 +32,7 @@ class _Calling(TypedDict):
     ae_title: str
     association_seconds: float
     response_seconds: float
-    tls: ssl.SSLContext | None
+    tls: Callable[[], ssl.SSLContext | None]
 
 
 class CallingSide:
@@ -45,9 +45,9 @@ class CallingSide:
         *,
         clock: Callable[[], datetime],
         random: Random,
-        tls: ssl.SSLContext | None,
+        tls: Callable[[], ssl.SSLContext | None],
     ) -> None:
-        """Compose; nothing is called yet. random: spreads the retries."""
+        """Compose; nothing is called yet. random: spreads the retries. tls: as `Caller` has it."""
         self._settings, self._core, self._clock, self._random = settings, core, clock, random
         delivery = settings.delivery
         self._calling: _Calling = {

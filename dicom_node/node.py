@@ -127,7 +127,7 @@ class Node:
         core = self._core = self._open()
         self._status = self._start_status()
         calling = self._calling = CallingSide(
-            self._settings, core, clock=self._clock, random=self._random, tls=self._calling_tls
+            self._settings, core, clock=self._clock, random=self._random, tls=lambda: self._calling_tls
         )
         self._receiver = self._start_receiver(core, calling)
         shared = self._open_shared_queue()

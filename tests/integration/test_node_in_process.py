@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pynetdicom import AE, evt
 
+from dicom_node import calling_side
 from dicom_node.core import NodeError
+from dicom_node.echo import VERIFICATION
 from dicom_node.node import Node
 from dicom_node.scorer_loading import ScorerUnusableError, load_scorer
 from dicom_node.settings import Settings
-from dicom_node.settings_sections import Data, Scoring, Status
+from dicom_node.settings_sections import Data, Destination, Scoring, Status, Tls
 from dicom_node.settings_sections import Node as NodeSettings
+from dicom_node.tls import listening_context
 from pipeline.quality_thresholds import QualityThresholds
+from tests.certificates import Identity, authority
+from tests.integration.running_node import wait_until
 from tests.peers import LOOPBACK, run_tool
 from tests.plain_http import get
 from tests.small_scorer import SmallScorer
@@ -60,3 +67,42 @@ def test_a_scorer_that_cannot_be_made_leaves_nothing_running(tmp_path: Path) -> 
     with pytest.raises(NodeError, match="another node"):
         Node(_settings(tmp_path), scorer_factory=fail).start()
     assert node.stop()
+
+
+def test_a_renewed_certificate_is_shown_to_destinations_without_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calling_side, "_ECHO_SECONDS", 0.1)
+    trusted, shown = authority(tmp_path / "trusted"), list[str]()
+    before, renewed, archive = (trusted.identity(name) for name in ("before", "renewed", "archive"))
+    tls = _tls(before, trusted.certificate)
+
+    def see(event: Any) -> None:
+        certificate = event.assoc.dul.socket.socket.getpeercert()
+        shown.append(dict(part[0] for part in certificate["subject"])["commonName"])
+
+    entity = AE(ae_title="PACS")
+    entity.add_supported_context(VERIFICATION)
+    server = entity.start_server(
+        (LOOPBACK, 0),
+        block=False,
+        evt_handlers=[(evt.EVT_CONN_OPEN, see)],
+        ssl_context=listening_context(_tls(archive, trusted.certificate)),
+    )
+    pacs = Destination(ae_title="PACS", host=LOOPBACK, port=server.server_address[1], tls=True)
+    settings = _settings(tmp_path / "data").model_copy(update={"tls": tls, "destinations": (pacs,)})
+    node = Node(settings, scorer_factory=partial(SmallScorer, tmp_path / "log"))
+    try:
+        node.start()
+        wait_until(lambda: "before" in shown, 20, "a call")
+        for old, new in ((before.certificate, renewed.certificate), (before.key, renewed.key)):
+            old.write_bytes(new.read_bytes())
+        assert node.reload(settings) == []
+        wait_until(lambda: "renewed" in shown, 5, "a call with the renewed certificate")
+    finally:
+        node.stop()
+        server.shutdown()
+
+
+def _tls(identity: Identity, trusted: Path) -> Tls:
+    return Tls(certificate=str(identity.certificate), private_key=str(identity.key), trusted=str(trusted))

@@ -180,12 +180,13 @@ def _storescp(folder: Path, *options: str | Path) -> Iterator[_Archive]:
 
 
 def _sender(tls: Tls) -> Sender:
+    context = calling_context(tls)
     return Sender(
         ae_title="FACENORM",
         connect_seconds=5,
         association_seconds=5,
         response_seconds=5,
-        tls=calling_context(tls),
+        tls=lambda: context,
     )
 
 
