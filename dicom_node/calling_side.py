@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from random import Random
@@ -22,6 +22,7 @@ from dicom_node.priors_scu import PriorsScu
 from dicom_node.sender import Sender
 from dicom_node.settings import Settings
 from dicom_node.settings_sections import Destination
+from dicom_node.settings_sections import Sender as SenderEntry
 
 _ECHO_SECONDS = 60.0
 
@@ -95,11 +96,15 @@ class CallingSide:
             name = destination.ae_title
             work[f"deliver to {name}"] = (SWEEP_SECONDS, partial(serve, destination))
             work[f"call {name}"] = (_ECHO_SECONDS, partial(self.echoes.call, destination))
-        for sender in self._settings.senders:
-            if sender.commitment_port:
-                reporting = partial(self.commitment_scp.report_due, sender)
-                work[f"report to {sender.ae_title}"] = (SWEEP_SECONDS, reporting)
-        return work | self._priors_work()
+        return work | self.reporting_to(self._settings.senders) | self._priors_work()
+
+    def reporting_to(self, senders: Iterable[SenderEntry]) -> dict[str, Chore]:
+        """Return the part of `work` that is done for these senders, who may be others after a reload."""
+        return {
+            f"report to {sender.ae_title}": (SWEEP_SECONDS, partial(self.commitment_scp.report_due, sender))
+            for sender in senders
+            if sender.commitment_port
+        }
 
     def _outbox(self) -> Outbox:
         return Outbox(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -20,6 +20,9 @@ SWEEP_SECONDS = 1.0
 """How often what has come due is looked for."""
 
 _log = structlog.get_logger(__name__)
+
+# More than there are chores, also after later ones have come: a thread is made when it is needed.
+_MOST_THREADS = 1000
 
 
 class Chores:
@@ -38,17 +41,22 @@ class Chores:
         self._running = 0
         self._scheduler = BackgroundScheduler(
             timezone="UTC",
-            executors={"default": ThreadPoolExecutor(max(1, len(chores)))},
+            executors={"default": ThreadPoolExecutor(_MOST_THREADS)},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
-        for name, (seconds, function) in chores.items():
-            self._scheduler.add_job(
-                self._run, "interval", seconds=seconds, args=(name, function), id=name, name=name
-            )
+        self._add(chores)
 
     def start(self) -> None:
         """Begin; the first turns come after one interval."""
         self._scheduler.start()
+
+    def exchange(self, old: Collection[str], new: Mapping[str, Chore]) -> None:
+        """Drop the chores of these names, whose running turns end by themselves, and take others."""
+        for name in old:
+            self._scheduler.remove_job(name)
+        with self._at_rest:
+            self._failing.difference_update(old)
+        self._add(new)
 
     def stop(self, *, seconds: float) -> bool:
         """Start no further turn, wait up to `seconds` for those that run; return whether all ended."""
@@ -68,6 +76,12 @@ class Chores:
         """The chores whose last turn failed."""
         with self._at_rest:
             return frozenset(self._failing)
+
+    def _add(self, chores: Mapping[str, Chore]) -> None:
+        for name, (seconds, function) in chores.items():
+            self._scheduler.add_job(
+                self._run, "interval", seconds=seconds, args=(name, function), id=name, name=name
+            )
 
     def _run(self, name: str, function: Callable[[], object]) -> None:
         with self._at_rest:

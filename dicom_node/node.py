@@ -113,6 +113,9 @@ class Node:
             raise NodeError(str(error)) from None
         if self._receiver:
             self._receiver.admit_anew(after, self._listening_tls)
+        if self._chores and self._calling:
+            reporting = self._calling.reporting_to
+            self._chores.exchange(reporting(before.senders), reporting(after.senders))
         return differing_keys(settings, after)
 
     def stop(self) -> bool:

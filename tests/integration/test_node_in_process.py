@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from dicom_node import calling_side
+from dicom_node.commitment_dataset import build_request
+from dicom_node.commitment_scu import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from dicom_node.core import NodeError
 from dicom_node.echo import VERIFICATION
 from dicom_node.node import Node
 from dicom_node.scorer_loading import ScorerUnusableError, load_scorer
 from dicom_node.settings import Settings
-from dicom_node.settings_sections import Data, Destination, Scoring, Status, Tls
+from dicom_node.settings_sections import Data, Destination, Scoring, Sender, Status, Tls
 from dicom_node.settings_sections import Node as NodeSettings
 from dicom_node.tls import listening_context
 from pipeline.quality_thresholds import QualityThresholds
@@ -102,6 +105,35 @@ def test_a_renewed_certificate_is_shown_to_destinations_without_a_restart(
     finally:
         node.stop()
         server.shutdown()
+
+
+def test_a_sender_that_comes_with_a_reload_gets_its_report_of_commitment(tmp_path: Path) -> None:
+    reports: list[Dataset] = []
+
+    def take(event: Any) -> tuple[int, None]:
+        reports.append(event.event_information)
+        return 0x0000, None
+
+    entity = AE(ae_title="CAMERA")
+    entity.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
+    entity.add_requested_context(STORAGE_COMMITMENT)
+    server = entity.start_server((LOOPBACK, 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, take)])
+    camera = Sender(ae_title="CAMERA", host=LOOPBACK, commitment_port=server.server_address[1])
+    settings = _settings(tmp_path / "data")
+    node = Node(settings, scorer_factory=partial(SmallScorer, tmp_path / "log"))
+    try:
+        node.start()
+        assert node.reload(settings.model_copy(update={"senders": (camera,)})) == []
+        asking = entity.associate(LOOPBACK, node.port, ae_title="FACENORM")
+        request = build_request("1.2.3.4", [("1.2.840.10008.5.1.4.1.1.7", "1.2.3.5")])
+        status, _ = asking.send_n_action(request, 1, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
+        assert status.Status == 0x0000
+        asking.release()
+        wait_until(lambda: reports, 10, "the report")
+    finally:
+        node.stop()
+        server.shutdown()
+    assert [str(report.TransactionUID) for report in reports] == ["1.2.3.4"]
 
 
 def _tls(identity: Identity, trusted: Path) -> Tls:

@@ -63,3 +63,20 @@ def test_a_long_chore_never_overlaps_with_itself_and_holds_up_no_other() -> None
     release.set()
     assert chores.stop(seconds=10)
     assert most == 1
+
+
+def test_a_chore_that_is_exchanged_is_done_no_more_and_the_others_go_on() -> None:
+    old, new, other = (threading.Semaphore(0) for _ in range(3))
+    chores = Chores({"old": (0.05, old.release), "other": (0.05, other.release)})
+    chores.start()
+    assert old.acquire(timeout=10)
+    chores.exchange(["old"], {"new": (0.05, new.release), "further": (0.05, lambda: None)})
+    for _ in range(3):
+        assert new.acquire(timeout=10)
+    while old.acquire(blocking=False):
+        pass
+    assert not old.acquire(timeout=0.2)
+    while other.acquire(blocking=False):
+        pass
+    assert other.acquire(timeout=10)
+    assert chores.stop(seconds=5)
