@@ -208,7 +208,10 @@ class Receiver:
     def _has_room_for(self, association: Any, sender: Sender) -> bool:  # noqa: ANN401
         with self._admitting:
             others = sum(
-                entry is sender and other.is_alive() and not other._kill
+                # Not `is`: the settings may have been read again since.
+                (entry.ae_title, entry.host) == (sender.ae_title, sender.host)
+                and other.is_alive()
+                and not other._kill
                 for other, entry in self._admitted.items()
             )
             if sender.maximum_associations and others >= sender.maximum_associations:

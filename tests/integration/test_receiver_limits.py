@@ -13,10 +13,21 @@ import numpy as np
 import pytest
 from pynetdicom.presentation import build_context
 
+from dicom_node.core import open_store
+from dicom_node.receiver import Receiver
+from storage.database import connect, migrate, sessions
 from storage.tables import Photograph
 from tests.association_request import association_request
 from tests.peers import LOOPBACK
-from tests.receiving import CALLING, RunningReceiver, association, photograph, running_receiver, send
+from tests.receiving import (
+    CALLING,
+    RunningReceiver,
+    association,
+    photograph,
+    receiver_settings,
+    running_receiver,
+    send,
+)
 
 REQUEST = association_request([build_context("1.2.840.10008.1.1")])  # verification
 
@@ -106,6 +117,25 @@ def test_a_sender_may_have_no_more_associations_than_its_entry_says(tmp_path: Pa
                     break
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_associations_from_before_a_reload_count_against_their_sender(tmp_path: Path) -> None:
+    settings = receiver_settings(tmp_path, senders=[{"ae_title": CALLING, "maximum_associations": 1}])
+    engine = connect(settings.database_url)
+    migrate(engine)
+    receiver = Receiver(settings, sessions=sessions(engine), store=open_store(settings))
+    receiver.start()
+    running = RunningReceiver(receiver.port, tmp_path, engine)
+    try:
+        with association(running) as first:
+            assert first.is_established
+            again = receiver_settings(tmp_path, senders=[{"ae_title": CALLING, "maximum_associations": 1}])
+            receiver.admit_anew(again, None)
+            with association(running) as second:
+                assert second.is_rejected
+    finally:
+        receiver.stop()
+        engine.dispose()
 
 
 def test_more_connections_than_the_listener_takes_are_closed_at_once(tmp_path: Path) -> None:
