@@ -20,6 +20,18 @@ def _printable(title: str) -> str:
     return title
 
 
+def _host(host: str) -> str:
+    try:
+        host.encode("idna")  # as whoever looks it up does, and fails there
+    except UnicodeError:
+        usable = False
+    else:
+        usable = host.isprintable() and " " not in host
+    if not usable:
+        raise ValueError("write the name or the address of a host")
+    return host
+
+
 def _bucket_url(url: str) -> str:
     if url:
         bucket_and_prefix(url)
@@ -52,7 +64,7 @@ AETitle = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=16),
     AfterValidator(_printable),
 ]
-Host = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Host = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_host)]
 ListenPort = Annotated[int, Field(ge=0, le=65535)]
 PeerPort = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -206,7 +218,7 @@ class Sender(Section):
     """
 
     ae_title: AETitle
-    host: str = ""
+    host: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_host)] = ""
     maximum_associations: Annotated[int, Field(ge=0, le=1000)] = 0
     commitment_port: ListenPort = 0
 

@@ -72,6 +72,11 @@ def test_settings_cannot_be_changed(config: Path) -> None:
         ("[scoring]\nprofile = 'quick'", "scoring.profile: input should be 'fast'"),
         ("[[destinations]]\nae_title = 'PACS'\nport = 104", "destinations.0.host: is required; add it"),
         (
+            "[[destinations]]\nae_title='A'\nport=1\nhost='pacs..example'",
+            "destinations.0.host: write the name",
+        ),
+        ("[[senders]]\nae_title='A'\nhost='a camera'", "senders.0.host: write the name or the address"),
+        (
             "[[senders]]\nae_title = 'A'\nzzz = 1",
             "senders.0.zzz: there is no such key; known: ae_title, host",
         ),
