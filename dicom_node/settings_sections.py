@@ -260,7 +260,9 @@ class Priors(Section):
     It must know this node as a destination, and be among the senders.
     """
 
-    ae_title: Annotated[str, StringConstraints(strip_whitespace=True, max_length=16)] = ""
+    ae_title: Annotated[
+        str, StringConstraints(strip_whitespace=True, max_length=16), AfterValidator(_printable)
+    ] = ""
     host: Host = "127.0.0.1"
     port: PeerPort = 104
     tls: bool = False

@@ -89,6 +89,7 @@ def test_settings_cannot_be_changed(config: Path) -> None:
             "[[destinations]]\nae_title='A'\nhost='a'\nport=1\n[[destinations]]\nae_title='A'\nhost='b'\nport=1",
             "every destination needs an ae_title of its own",
         ),
+        ("[priors]\nae_title = 'A\\B'", "priors.ae_title: an AE title has 1 to 16 printable"),
         ("[node\n", "not valid TOML"),
         ("node = 3", "node: this is a table, not a single value"),
         ("senders = 4", "senders: this is a list"),
