@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any, Self
 
@@ -81,6 +82,17 @@ class Settings(BaseSettings):
         titles = [destination.ae_title for destination in self.destinations]
         if len(set(titles)) < len(titles):
             raise ValueError("destinations: every destination needs an ae_title of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _reports_have_one_place_to_go(self) -> Self:
+        # A request of storage commitment is known by its AE title, whatever host it came from.
+        titles = Counter(sender.ae_title for sender in self.senders)
+        for sender in self.senders:
+            if sender.commitment_port and titles[sender.ae_title] > 1:
+                raise ValueError(
+                    f"senders: {sender.ae_title} has a commitment_port, and so must stand in one entry only"
+                )
         return self
 
     @model_validator(mode="after")

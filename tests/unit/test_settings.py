@@ -91,6 +91,10 @@ def test_settings_cannot_be_changed(config: Path) -> None:
         ),
         ("[priors]\nae_title = 'A\\B'", "priors.ae_title: an AE title has 1 to 16 printable"),
         ("[node\n", "not valid TOML"),
+        (
+            "[[senders]]\nae_title='A'\nhost='a'\ncommitment_port=1\n[[senders]]\nae_title='A'\nhost='b'",
+            "senders: A has a commitment_port, and so must stand in one entry only",
+        ),
         ("node = 3", "node: this is a table, not a single value"),
         ("senders = 4", "senders: this is a list"),
         ("destinations = [1]", "destinations.0: this is a table"),
