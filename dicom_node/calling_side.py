@@ -23,6 +23,7 @@ from dicom_node.sender import Sender
 from dicom_node.settings import Settings
 from dicom_node.settings_sections import Destination
 from dicom_node.settings_sections import Sender as SenderEntry
+from storage.instances import intact
 
 _ECHO_SECONDS = 60.0
 
@@ -107,9 +108,11 @@ class CallingSide:
         }
 
     def _outbox(self) -> Outbox:
+        store = self._core.store
         return Outbox(
             sessions=self._core.sessions,
-            resolve=self._core.store.absolute,
+            # What is damaged must not reach an archive, nor pynetdicom, which fails at it in many ways.
+            resolve=lambda path: intact(path, store.absolute(path)),
             sender=Sender(**self._calling),
             clock=self._clock,
             random=self._random,

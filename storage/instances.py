@@ -45,6 +45,24 @@ def matches_name(path: str, data: bytes) -> bool:
     return hashlib.sha256(data).hexdigest()[:24] == path[-28:-4]
 
 
+def intact(path: str, file: Path) -> Path:
+    """Return `file` where its content is what `path` says, or where there is none; it is read in parts.
+
+    Raises:
+        DamagedFileError: it is not.
+        OSError: it cannot be read.
+
+    """
+    try:
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except FileNotFoundError:
+        return file
+    if digest[:24] != path[-28:-4]:
+        raise DamagedFileError("the file is not what its name says")
+    return file
+
+
 class InstanceStore:
     """DICOM files below the data folder, readable by their owner only.
 

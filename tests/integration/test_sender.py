@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -27,8 +28,14 @@ from pydicom.uid import (
 )
 from pynetdicom import AE, evt
 
+from dicom_node.calling_side import CallingSide
+from dicom_node.core import open_core
 from dicom_node.sender import ASSOCIATION_REJECTED, NO_ASSOCIATION, Outcome, Sender, Verdict
+from dicom_node.settings_sections import Destination
+from storage.deliveries import dead
 from tests.peers import LOOPBACK, OrthancPeer, free_port, require
+from tests.receiving import receiver_settings
+from tests.unit.rows import NOON, add_object
 
 SENDER = Sender(ae_title="FACENORM", connect_seconds=2, association_seconds=2, response_seconds=2)
 # For what a busy machine may take its time over.
@@ -182,6 +189,33 @@ def test_a_file_that_is_gone_or_no_dicom_is_permanent_for_that_object_only(tmp_p
         (Verdict.DELIVERED, None),
         (Verdict.PERMANENT, "unreadable_file"),
     ]
+
+
+def test_a_damaged_result_is_given_up_unsent_and_holds_up_no_other(tmp_path: Path) -> None:
+    arrived: list[str] = []
+
+    def store(event: evt.Event) -> int:
+        arrived.append(event.request.AffectedSOPInstanceUID)
+        return 0x0000
+
+    with _scp(store) as port:
+        pacs = Destination(ae_title="PACS", host=LOOPBACK, port=port)
+        settings = receiver_settings(tmp_path / "data").model_copy(update={"destinations": (pacs,)})
+        core = open_core(settings)
+        content = {uid: _file(tmp_path, uid).read_bytes() for uid in ("1.2.6.1", "1.2.6.2", "1.2.6.3")}
+        for uid, damage in zip(content, ((b"UI", b"UK"), (bytes(range(9)), bytes(9)), None), strict=True):
+            path = core.store.write("comparison", uid, content[uid]).path
+            if damage:
+                core.store.absolute(path).write_bytes(content[uid].replace(*damage, 1))
+            with core.sessions.begin() as session:
+                add_object(session, uid, ["PACS"], path=path)
+        calling = CallingSide(settings, core, clock=lambda: NOON, random=Random(1), tls=lambda: None)
+        calling.work["deliver to PACS"][1]()
+        with core.sessions() as session:
+            given_up = [(one.sop_instance_uid, one.error) for one in dead(session)]
+        core.close()
+    assert given_up == [("1.2.6.1", "unreadable_file"), ("1.2.6.2", "unreadable_file")]
+    assert arrived == ["1.2.6.3"]
 
 
 def test_a_file_that_cannot_be_read_just_now_is_tried_again(tmp_path: Path) -> None:
