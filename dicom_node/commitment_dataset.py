@@ -48,9 +48,12 @@ def build_request(transaction_uid: str, references: Sequence[Reference]) -> Data
 def read_request(dataset: Dataset) -> tuple[str, list[Reference]]:
     """Return the transaction UID and what is to be committed.
 
-    Raises UnusableCommitmentError: a UID is missing or malformed, or there are far too many.
+    Raises UnusableCommitmentError: a UID is missing or malformed, or nothing is named, or far too many are.
     """
-    return _transaction(dataset), _references(dataset, "ReferencedSOPSequence")
+    references = _references(dataset, "ReferencedSOPSequence")
+    if not references:
+        raise UnusableCommitmentError("ReferencedSOPSequence has no items")
+    return _transaction(dataset), references
 
 
 def build_report(

@@ -476,6 +476,8 @@ def test_a_request_that_cannot_be_understood_is_answered_and_the_association_goe
         broken.ReferencedSOPSequence = []
         ask = (STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE)
         assert opened.send_n_action(broken, 1, *ask)[0].Status == 0x0115
+        # Of nothing it would be told that all is kept.
+        assert opened.send_n_action(build_request("1.2", []), 1, *ask)[0].Status == 0x0115
         assert opened.send_n_action(build_request("1.2", []), 9, *ask)[0].Status == 0x0123
         assert opened.is_established
 
