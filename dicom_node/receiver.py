@@ -53,8 +53,14 @@ TRANSFER_SYNTAXES = (
 )
 # PS3.8 section 9.3.4: rejected-permanent, by the service user, calling AE title not recognized.
 _CALLING_AE_TITLE_NOT_RECOGNIZED = (0x01, 0x01, 0x03)
+_CALLED_AE_TITLE_NOT_RECOGNIZED = (0x01, 0x01, 0x07)
 # Rejected-transient, by the service provider (presentation), local limit exceeded.
 _LOCAL_LIMIT_EXCEEDED = (0x02, 0x03, 0x02)
+_REASONS = {
+    _CALLING_AE_TITLE_NOT_RECOGNIZED: "not_listed",
+    _CALLED_AE_TITLE_NOT_RECOGNIZED: "called_by_another_title",
+    _LOCAL_LIMIT_EXCEEDED: "too_many",
+}
 # PS3.7 annex C.5.20: refused, not authorized.
 _NOT_AUTHORIZED = 0x0124
 _GRACE_SECONDS = 5.0
@@ -173,13 +179,15 @@ class Receiver:
         try:
             requestor = event.assoc.requestor
             title = str(requestor.primitive.calling_ae_title)
-            refusal = self._why_refused(event.assoc, title, requestor.address)
+            called = str(requestor.primitive.called_ae_title).strip()
+            refusal = self._why_refused(event.assoc, title, called, requestor.address)
             if refusal is not None:
                 _log.warning(
                     "association refused",
                     calling_ae_title=title.strip(),
+                    called_ae_title=called,
                     peer_address=requestor.address,
-                    reason="too_many" if refusal is _LOCAL_LIMIT_EXCEEDED else "not_listed",
+                    reason=_REASONS[refusal],
                 )
         finally:
             if refusal is not None:
@@ -190,13 +198,16 @@ class Receiver:
         self,
         association: Any,  # noqa: ANN401 -- pynetdicom is untyped
         title: str,
+        called: str,
         address: str,
     ) -> tuple[int, int, int] | None:
         sender = admitted_as(self._settings.senders, title, address)
+        if sender is None and admitted_as(self._committing, title, address) is None:
+            return _CALLING_AE_TITLE_NOT_RECOGNIZED
+        if called != self._settings.node.ae_title:
+            return _CALLED_AE_TITLE_NOT_RECOGNIZED
         if sender is not None:
             return None if self._has_room_for(association, sender) else _LOCAL_LIMIT_EXCEEDED
-        if admitted_as(self._committing, title, address) is None:
-            return _CALLING_AE_TITLE_NOT_RECOGNIZED
         # It may report what it commits itself to, and store nothing.
         association.acceptor.supported_contexts = [
             context

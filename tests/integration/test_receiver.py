@@ -30,6 +30,7 @@ from pydicom.uid import (
 from pynetdicom.dsutils import encode
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
 from dicom_node.receiver import TRANSFER_SYNTAXES
 from pipeline.photograph import read_photograph
@@ -204,10 +205,14 @@ def test_an_unknown_calling_ae_title_is_rejected_with_its_reason(receiver: Runni
     assert "Calling AE Title Not Recognized" in said.stdout
 
 
-def test_another_called_ae_title_is_rejected(receiver: RunningReceiver) -> None:
-    with association(receiver, called="SOMEBODY") as opened:
+def test_another_called_ae_title_is_rejected_and_logged(receiver: RunningReceiver) -> None:
+    with capture_logs() as logs, association(receiver, called="SOMEBODY") as opened:
         assert opened.is_rejected
-        assert opened.acceptor.primitive.diagnostic == 7
+        answer = opened.acceptor.primitive
+        assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, 7)
+    (refused,) = (entry for entry in logs if entry["event"] == "association refused")
+    assert (refused["calling_ae_title"], refused["called_ae_title"]) == (CALLING, "SOMEBODY")
+    assert refused["reason"] == "called_by_another_title"
 
 
 @pytest.mark.parametrize(
