@@ -95,7 +95,7 @@ class Receiver:
         )
         self._commitment_scp = commitment_scp
         self._commitments = commitments
-        self._admitted: WeakKeyDictionary[Any, Sender] = WeakKeyDictionary()
+        self._admitted: WeakKeyDictionary[Any, Sender | Destination] = WeakKeyDictionary()
         self._admitting = threading.Lock()
         self._limits = _limits(settings)
         self._ae = _application_entity(settings)
@@ -201,33 +201,35 @@ class Receiver:
         called: str,
         address: str,
     ) -> tuple[int, int, int] | None:
-        sender = admitted_as(self._settings.senders, title, address)
-        if sender is None and admitted_as(self._committing, title, address) is None:
+        peer = admitted_as(self._settings.senders, title, address) or admitted_as(
+            self._committing, title, address
+        )
+        if peer is None:
             return _CALLING_AE_TITLE_NOT_RECOGNIZED
         if called != self._settings.node.ae_title:
             return _CALLED_AE_TITLE_NOT_RECOGNIZED
-        if sender is not None:
-            return None if self._has_room_for(association, sender) else _LOCAL_LIMIT_EXCEEDED
-        # It may report what it commits itself to, and store nothing.
-        association.acceptor.supported_contexts = [
-            context
-            for context in association.acceptor.supported_contexts
-            if context.abstract_syntax in (_VERIFICATION, STORAGE_COMMITMENT)
-        ]
+        if not self._has_room_for(association, peer):
+            return _LOCAL_LIMIT_EXCEEDED
+        if isinstance(peer, Destination):
+            # It may report what it commits itself to, and store nothing.
+            association.acceptor.supported_contexts = [
+                context
+                for context in association.acceptor.supported_contexts
+                if context.abstract_syntax in (_VERIFICATION, STORAGE_COMMITMENT)
+            ]
         return None
 
-    def _has_room_for(self, association: Any, sender: Sender) -> bool:  # noqa: ANN401
+    def _has_room_for(self, association: Any, peer: Sender | Destination) -> bool:  # noqa: ANN401
         with self._admitting:
-            others = sum(
-                # Not `is`: the settings may have been read again since.
-                (entry.ae_title, entry.host) == (sender.ae_title, sender.host)
-                and other.is_alive()
-                and not other._kill
-                for other, entry in self._admitted.items()
-            )
-            if sender.maximum_associations and others >= sender.maximum_associations:
+            others = [
+                entry for other, entry in self._admitted.items() if other.is_alive() and not other._kill
+            ]
+            # Not `is`: the settings may have been read again since.
+            its_own = sum((entry.ae_title, entry.host) == (peer.ae_title, peer.host) for entry in others)
+            most = peer.maximum_associations if isinstance(peer, Sender) else 0
+            if len(others) >= self._settings.node.maximum_associations or (most and its_own >= most):
                 return False
-            self._admitted[association] = sender
+            self._admitted[association] = peer
             return True
 
     @property
@@ -236,7 +238,7 @@ class Receiver:
 
     def _take_commitment_request(self, event: Any) -> tuple[int, Dataset | None]:  # noqa: ANN401
         sender = self._admitted.get(event.assoc)
-        if self._commitment_scp is None or sender is None:
+        if self._commitment_scp is None or not isinstance(sender, Sender):
             return _NOT_AUTHORIZED, None
         return self._commitment_scp.take_request(event, sender)
 
@@ -282,7 +284,8 @@ def _application_entity(settings: Settings) -> Any:  # noqa: ANN401 -- pynetdico
     ae = AE(ae_title=node.ae_title)
     ae.require_called_aet = True
     ae.maximum_pdu_size = MAXIMUM_PDU_LENGTH
-    ae.maximum_associations = node.maximum_associations
+    # We count those that we have let in; pynetdicom counts whatever is connected.
+    ae.maximum_associations = _limits(settings).connections
     ae.acse_timeout = node.acse_timeout_seconds
     ae.dimse_timeout = node.dimse_timeout_seconds
     ae.network_timeout = node.network_timeout_seconds

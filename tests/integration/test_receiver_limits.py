@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pynetdicom.presentation import build_context
+from structlog.testing import capture_logs
 
 from dicom_node.core import open_store
 from dicom_node.receiver import Receiver
@@ -136,6 +137,19 @@ def test_associations_from_before_a_reload_count_against_their_sender(tmp_path: 
     finally:
         receiver.stop()
         engine.dispose()
+
+
+def test_connections_that_ask_for_nothing_take_no_senders_place(tmp_path: Path) -> None:
+    with running_receiver(tmp_path, node={"maximum_associations": 1}) as receiver:
+        idle = [socket.create_connection((LOOPBACK, receiver.port), timeout=10) for _ in range(5)]
+        time.sleep(0.3)
+        with capture_logs() as logs, association(receiver) as first, association(receiver) as second:
+            assert first.is_established
+            answer = second.acceptor.primitive
+            assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
+        assert [entry["reason"] for entry in logs if entry["event"] == "association refused"] == ["too_many"]
+        for client in idle:
+            client.close()
 
 
 def test_more_connections_than_the_listener_takes_are_closed_at_once(tmp_path: Path) -> None:
