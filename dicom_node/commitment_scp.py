@@ -132,11 +132,13 @@ class CommitmentScp:
             with reading(self.sessions) as session:
                 request = due_request(session, ae_title=title, transaction_uid=transaction)
             if request is not None:
-                self._settle(request, self._send(association, request), last=True)
+                self._settle(request, self._send(association, self._report(request)), last=True)
         except SQLAlchemyError as error:
             _log.error("commitment report failed", calling_ae_title=title, error=type(error).__name__)
 
     def _report_anew(self, request: Commitment, peer: _ReportTo) -> str | None:
+        # Before there is an association, which would end while many files are read.
+        report = self._report(request)
         try:
             association = self.caller.associate(
                 peer, [(STORAGE_COMMITMENT, None)], as_scp_of=STORAGE_COMMITMENT
@@ -146,13 +148,13 @@ class CommitmentScp:
         if not association.is_established:
             return "association_rejected" if association.is_rejected else "no_association"
         try:
-            return self._send(association, request)
+            return self._send(association, report)
         finally:
             self.caller.release(association)
 
-    def _send(self, association: Association, request: Commitment) -> str | None:
+    def _send(self, association: Association, report: tuple[int, Dataset]) -> str | None:
         """Send the report; return None where it was taken, else the class of the failure."""
-        event_type, information = self._report(request)
+        event_type, information = report
         try:
             status, _ = association.send_n_event_report(
                 information, event_type, STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE

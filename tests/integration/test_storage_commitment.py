@@ -26,7 +26,8 @@ from dicom_node.commitments import Commitments
 from dicom_node.outbox import Backoff, Outbox
 from dicom_node.receiver import Receiver
 from dicom_node.sender import Sender
-from storage.commitments import held_objects
+from dicom_node.settings_sections import Sender as SenderEntry
+from storage.commitments import add_request, held_objects
 from storage.deliveries import count_deliveries, dead, waiting
 from storage.instances import InstanceStore
 from storage.tables import Commitment
@@ -437,6 +438,45 @@ def test_others_write_while_an_object_is_read_once_however_often_it_is_named(tmp
         for item in report.FailedSOPSequence
     }
     assert failed == {other_class: 0x0119, absent: 0x0112}
+
+
+class _SlowStore(InstanceStore):
+    """A store that takes longer to read than an association may be silent."""
+
+    def read(self, path: str) -> bytes:
+        time.sleep(1.5)
+        return super().read(path)
+
+
+def test_objects_that_take_long_to_read_are_reported_on_at_the_first_attempt(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    reports: list[Dataset] = []
+
+    def take(event: Any) -> tuple[int, None]:
+        reports.append(event.event_information)
+        return 0x0000, None
+
+    camera = AE(ae_title=CALLING)
+    camera.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
+    server = camera.start_server((LOOPBACK, 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, take)])
+    with _committing_receiver(tmp_path / "data") as (receiver, sessions):
+        source = photograph()
+        assert send(receiver, source) == [0x0000]
+        with sessions.begin() as session:
+            reference = (source.SOPClassUID, source.SOPInstanceUID)
+            add_request(session, ae_title=CALLING, transaction_uid="1.2.3", instances=[reference], now=NOON)
+        assert receiver._commitment_scp is not None
+        scp = replace(
+            receiver._commitment_scp,
+            store=_SlowStore(tmp_path / "data"),
+            caller=Caller(ae_title="FACENORM", response_seconds=1),
+        )
+        port = server.server_address[1]
+        assert scp.report_due(SenderEntry(ae_title=CALLING, host=LOOPBACK, commitment_port=port)) == 1
+    server.shutdown()
+    assert [item.ReferencedSOPInstanceUID for item in reports[0].ReferencedSOPSequence] == [
+        source.SOPInstanceUID
+    ]
 
 
 def test_more_objects_than_a_statement_takes_are_looked_up(tmp_path: Path) -> None:
