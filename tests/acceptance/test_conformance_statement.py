@@ -20,6 +20,7 @@ from pynetdicom.sop_class import (
 )
 
 from dicom_node import commitment_scp, commitments, receiver
+from dicom_node.caller import Caller
 from dicom_node.commitment_dataset import (
     CLASS_INSTANCE_CONFLICT,
     NO_SUCH_OBJECT_INSTANCE,
@@ -29,6 +30,7 @@ from dicom_node.commitment_scu import STORAGE_COMMITMENT
 from dicom_node.receiver import SOP_CLASSES, TRANSFER_SYNTAXES
 from dicom_node.reception import Status
 from dicom_node.sender import Verdict, classify_status
+from dicom_node.settings_sections import Destination
 from reports.equipment import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from reports.options import ImageClass, ReportClass, ReportOptions
 from reports.patient_page import PatientPage
@@ -104,6 +106,24 @@ def test_results_are_sent_in_explicit_vr_little_endian_and_name_the_implementati
         PYNETDICOM_IMPLEMENTATION_VERSION,
     ):
         assert f"`{named}`" in text
+
+
+def test_the_longest_pdu_is_the_one_that_is_announced(tmp_path: Path) -> None:
+    entity = AE(ae_title=CALLING)
+    entity.add_supported_context(VERIFICATION)
+    entity.add_requested_context(VERIFICATION)
+    server = entity.start_server((LOOPBACK, 0), block=False)
+    peer = Destination(ae_title=CALLING, host=LOOPBACK, port=server.server_address[1])
+    opened = Caller(ae_title="FACENORM").associate(peer, [(VERIFICATION, None)])
+    opened.release()
+    server.shutdown()
+    with running_receiver(tmp_path) as running:
+        accepted = entity.associate(LOOPBACK, running.port, ae_title="FACENORM")
+        accepted.release()
+    lengths = (accepted.acceptor.maximum_length, opened.requestor.maximum_length)
+    assert (
+        "`{}` bytes on associations that facenorm accepts, `{}` on".format(*lengths) in STATEMENT.read_text()
+    )
 
 
 def test_the_answers_are_those_of_the_code() -> None:
