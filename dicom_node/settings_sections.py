@@ -85,7 +85,9 @@ class Node(Section):
     host: Host = "127.0.0.1"
     port: ListenPort = 11112
     tls: bool = False
-    maximum_associations: Annotated[int, Field(ge=1, le=1000)] = 10
+    # Each connection takes two descriptors, connections may be twice as many, and pynetdicom's `select` takes
+    # none beyond 1024.
+    maximum_associations: Annotated[int, Field(ge=1, le=200)] = 10
     # A photograph of 80 megapixels, uncompressed.
     maximum_object_megabytes: Annotated[int, Field(ge=1)] = 256
     acse_timeout_seconds: Seconds = 30.0

@@ -68,6 +68,10 @@ def test_settings_cannot_be_changed(config: Path) -> None:
         ("[node]\nport = 'high'", "node.port: input should be a valid integer"),
         ("[node]\nport = 70000", "node.port: input should be less than or equal to 65535"),
         ("[node]\nae_title = 'MORE THAN SIXTEEN'", "node.ae_title: string should have at most 16"),
+        (
+            "[node]\nmaximum_associations = 201",
+            "node.maximum_associations: input should be less than",
+        ),
         ("[node]\nae_title = 'A\\B'", "node.ae_title: an AE title has 1 to 16 printable"),
         ("[scoring]\nprofile = 'quick'", "scoring.profile: input should be 'fast'"),
         ("[[destinations]]\nae_title = 'PACS'\nport = 104", "destinations.0.host: is required; add it"),
