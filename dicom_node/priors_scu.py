@@ -104,16 +104,21 @@ class PriorsScu:
     def _studies(
         self, association: Association, patient_id: str, issuer: str, before: str, apart_from: str
     ) -> list[str]:
-        """Return the patient's other studies, at most `most_studies`, the newest."""
+        """Return the patient's other studies with photographs, at most `most_studies`, the newest."""
         wanted = {"PatientID": patient_id, "IssuerOfPatientID": issuer, "StudyDate": f"-{before}"}
         answers = self._find(association, "STUDY", wanted | {"StudyInstanceUID": "", "ModalitiesInStudy": ""})
         dated = sorted(
             (answer["StudyDate"], _uid(answer, "StudyInstanceUID"))
             for answer in answers
             if answer["PatientID"] == patient_id and (answer["IssuerOfPatientID"] or issuer) == issuer
+            if self._may_have_photographs(answer["ModalitiesInStudy"])
         )
         others = [uid for date, uid in dated if uid != apart_from and is_uid(uid) and date and date <= before]
         return others[-self.most_studies :]
+
+    def _may_have_photographs(self, modalities: str) -> bool:
+        # Not every archive tells them; of the others, scans of later years would take all the places.
+        return not modalities or any(modality in modalities for modality in self.modalities)
 
     def _series(self, association: Association, study: str, known: Collection[str]) -> Iterator[PriorSeries]:
         for series in self._find(

@@ -202,3 +202,22 @@ def test_an_answer_that_cannot_be_parsed_is_told_as_such(monkeypatch: pytest.Mon
         monkeypatch.setattr(service_class, "encode", garbled)
         with pytest.raises(PriorsError, match=r"^unusable_answer$"):
             _fetch(archive)
+
+
+def test_later_studies_of_other_modalities_take_no_photographs_place(tmp_path: Path) -> None:
+    photographs = prior_study("20190101", 1)
+    photographs[0].ModalitiesInStudy = ["DOC", "XC"]
+    with (
+        running_receiver(tmp_path, senders=[{"ae_title": "ARCHIVE"}]) as receiver,
+        running_query_archive(photographs, to=receiver.port) as archive,
+    ):
+        for month in range(1, 7):  # one more than `most_studies`
+            (scan,) = prior_study(f"2024{month:02}01", 1, ModalitiesInStudy="MR")
+            scan.Modality = "MR"
+            archive.datasets.append(scan)
+        fetched = scu_of(archive).fetch(
+            "TEST-0001", "TESTHOSPITAL", before="20260101", apart_from="", known=frozenset()
+        )
+    assert fetched == 1
+    assert archive.moved == [[str(photographs[0].SOPInstanceUID)]]
+    assert archive.queries.count("SERIES") == 1
