@@ -24,6 +24,8 @@ _FIND: Final = StudyRootQueryRetrieveInformationModelFind
 _MOVE: Final = StudyRootQueryRetrieveInformationModelMove
 _PHOTOGRAPHS: Final = (VLPhotographicImageStorage, SecondaryCaptureImageStorage)
 _PENDING: Final = (0xFF00, 0xFF01)
+# An archive may bring photographs back from a slow place first, and need tell nothing meanwhile.
+_MOVE_SECONDS: Final = 600.0
 # What would match more than one value (PS3.4 C.2.2.2.4), or be taken for several.
 _NOT_IN_AN_IDENTIFIER: Final = frozenset("*?\\")
 
@@ -174,6 +176,7 @@ class PriorsScu:
         query.StudyInstanceUID = series.study_instance_uid
         query.SeriesInstanceUID = series.series_instance_uid
         query.SOPInstanceUID = list(series.sop_instance_uids)
+        association.dimse_timeout = max(_MOVE_SECONDS, self.caller.response_seconds)
         answers = list(association.send_c_move(query, self.destination, _MOVE))
         _check("move", [status for status, _ in answers])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,9 +32,9 @@ class QueryArchive:
 
     to: the port that it moves to. moved: the SOP Instance UIDs of each C-MOVE. queries: the level of each
     C-FIND. associations: how many it took. abort_after: objects of a C-MOVE after which it aborts. without: a
-    keyword that its answers lack. refused: the patients and studies of
-    which a C-MOVE ends with `status`. failing: the level at which a C-FIND ends with `status`. hang_up:
-    aborts every association.
+    keyword that its answers lack. refused: the patients and studies of which a C-MOVE ends with `status`.
+    before_move_seconds: for how long a C-MOVE says nothing. failing: the level at which a C-FIND ends with
+    `status`. hang_up: aborts every association.
     """
 
     datasets: list[Dataset]
@@ -49,6 +50,7 @@ class QueryArchive:
     without: str = ""
     refused: set[str] = field(default_factory=set)
     failing: str = ""
+    before_move_seconds: float = 0.0
     status: int = 0xA702
     hang_up: Callable[[], None] = lambda: None
 
@@ -79,6 +81,7 @@ class QueryArchive:
         contexts = [_context(one) for one in chosen[:1]]
         yield LOOPBACK, self.to, {"contexts": contexts}
         yield len(chosen)
+        time.sleep(self.before_move_seconds)
         if {str(v) for one in chosen for v in (one.PatientID, one.StudyInstanceUID)} & self.refused:
             yield self.status, None
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from structlog.testing import capture_logs
 from dicom_node.logs import drop_unlisted
 from dicom_node.priors import Priors
 from dicom_node.priors_scu import PriorsError
-from storage.tables import Encounter, Patient
+from storage.tables import Encounter, Patient, Photograph
 from tests.peers import free_port
 from tests.query_archive import QueryArchive, prior_study, running_query_archive, scu_of
 from tests.receiving import running_receiver
@@ -221,3 +222,18 @@ def test_later_studies_of_other_modalities_take_no_photographs_place(tmp_path: P
     assert fetched == 1
     assert archive.moved == [[str(photographs[0].SOPInstanceUID)]]
     assert archive.queries.count("SERIES") == 1
+
+
+def test_an_archive_that_has_to_look_for_photographs_may_be_silent_while_it_moves(tmp_path: Path) -> None:
+    photographs = prior_study("20190101", 1)
+    with (
+        running_receiver(tmp_path, senders=[{"ae_title": "ARCHIVE"}]) as receiver,
+        running_query_archive(photographs, to=receiver.port) as archive,
+    ):
+        archive.before_move_seconds = 2
+        scu = scu_of(archive)
+        hasty = replace(scu, caller=replace(scu.caller, response_seconds=1))
+        fetched = hasty.fetch(
+            "TEST-0001", "TESTHOSPITAL", before="20260101", apart_from="", known=frozenset()
+        )
+        assert (fetched, len(receiver.rows(Photograph))) == (1, 1)
