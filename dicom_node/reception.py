@@ -57,7 +57,10 @@ class Status(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A C-STORE request: the file as it will be kept, and what the command set and the peer say."""
+    """A C-STORE request: the file as it will be kept, and what the command set and the peer say.
+
+    Of an object that is too large, the file holds no data set.
+    """
 
     file: bytes
     abstract_syntax_uid: str
@@ -67,6 +70,7 @@ class _Request:
     calling_ae_title: str
     peer_address: str
     received_at: datetime
+    is_too_large: bool
 
     def agrees_with(self, found: Identification) -> bool:
         """Whether negotiation, command set and dataset name the same class, and the same instance."""
@@ -108,9 +112,6 @@ class Reception:
             if not isinstance(event.request, C_STORE):
                 _log.warning("another command than c-store refused")
                 return int(Status.UNRECOGNIZED_OPERATION)
-            if isinstance(event.request.DataSet, TooLarge):
-                _log.warning("c-store refused: the object is too large")
-                return int(Status.TOO_LARGE)
             request = _request(event, self._clock())
             status = self._answer(request)
             _log.info(
@@ -127,6 +128,10 @@ class Reception:
 
     def _answer(self, request: _Request) -> Status:
         try:
+            if request.is_too_large:
+                _log.warning("c-store refused: the object is too large")
+                record_event(self._commits, Event.REFUSED, request.received(None), "refused_too_large")
+                return Status.TOO_LARGE
             if self._store.free_bytes() - len(request.file) < self._minimum_free_bytes:
                 _log.error("disk nearly full: photographs are refused")
                 return Status.OUT_OF_RESOURCES
@@ -193,4 +198,5 @@ def _request(event: Any, now: datetime) -> _Request:  # noqa: ANN401 -- pynetdic
         calling_ae_title=str(event.assoc.requestor.ae_title).strip(),
         peer_address=str(event.assoc.requestor.address),
         received_at=now,
+        is_too_large=isinstance(dataset, TooLarge),
     )

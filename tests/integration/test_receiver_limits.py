@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from dicom_node.core import open_store
 from dicom_node.receiver import Receiver
 from storage.database import connect, migrate, sessions
-from storage.tables import Photograph
+from storage.tables import AuditEvent, Photograph
 from tests.association_request import association_request
 from tests.peers import LOOPBACK
 from tests.receiving import (
@@ -100,6 +100,9 @@ def test_an_object_that_is_too_large_is_refused_and_the_association_goes_on(tmp_
         assert send(receiver, large, photograph()) == [0xC003, 0x0000]
         assert len(receiver.rows(Photograph)) == 1
         assert receiver.files("quarantine") == []
+        refused = next(row for row in receiver.rows(AuditEvent) if row.event == "refused")
+        assert (refused.outcome, refused.actor) == ("refused_too_large", CALLING)
+        assert refused.detail["SOPInstanceUID"] == large.SOPInstanceUID
 
 
 def test_a_sender_may_have_no_more_associations_than_its_entry_says(tmp_path: Path) -> None:
