@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
@@ -123,8 +125,19 @@ def _decoded_pixels(ds: Dataset) -> NDArray[np.integer]:
         # Pillow gives the same pixels as gdcm, pydicom's first choice, in a quarter of its time
         # (24 megapixels: 0.2 s). What it will not take, the others may; it raises nearly anything then.
         with suppress(Exception):
-            return _to_rgb(*decoder.as_array(ds, decoding_plugin="pillow", **options))
+            pixels, about = decoder.as_array(ds, decoding_plugin="pillow", **options)
+            return pixels if _pillow_has_converted(ds) else _to_rgb(pixels, about)
     return _to_rgb(*decoder.as_array(ds, **options))
+
+
+def _pillow_has_converted(ds: Dataset) -> bool:
+    """Whether Pillow's pixels are RGB already, which pydicom does not tell: so where Adobe's marker is.
+
+    Image editors write it, and what wraps their files as DICOM may keep it.
+    """
+    frame = BytesIO(get_frame(ds.PixelData, 0, number_of_frames=1))
+    with Image.open(frame, formats=("JPEG",)) as picture:
+        return "adobe_transform" in picture.info
 
 
 def _to_rgb(pixels: NDArray[np.integer], about: Mapping[str, object]) -> NDArray[np.integer]:

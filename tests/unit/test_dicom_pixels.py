@@ -117,6 +117,19 @@ def test_a_jpeg_wrongly_called_rgb_keeps_its_colours(tmp_path: Path) -> None:
     assert np.abs(rgb_from_dataset(ds).astype(np.int16) - known_rgb()).mean() < 1
 
 
+@pytest.mark.parametrize("options", [(), ("--keep-appn",)])
+def test_a_jpeg_of_an_image_editor_keeps_its_colours(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Adobe's marker, which says YCbCr (1) as Photometric Interpretation does, makes Pillow convert."""
+    Image.fromarray(known_rgb()).save(tmp_path / "p.jpg", quality=95)
+    jpeg = (tmp_path / "p.jpg").read_bytes()
+    marker = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
+    (tmp_path / "p.jpg").write_bytes(jpeg[:20] + marker + jpeg[20:])
+    run_tool("img2dcm", *options, tmp_path / "p.jpg", tmp_path / "p.dcm")
+    ds = pydicom.dcmread(tmp_path / "p.dcm")
+    assert (b"Adobe" in ds.PixelData[:200]) is bool(options)
+    assert np.abs(rgb_from_dataset(ds).astype(np.int16) - known_rgb()).mean() < 1
+
+
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_greyscale_is_rejected(photometric: str) -> None:
     rejection = rejection_of(native_dataset(known_rgb()[..., 0].copy(), photometric))
