@@ -9,7 +9,7 @@ import highdicom.sr as hd
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.result import Provenance, Rejection, Score
+from pipeline.result import Rejection, Score
 from reports import codes
 from reports.equipment import MANUFACTURER, SOFTWARE_VERSION
 from reports.header import whole_number
@@ -41,7 +41,7 @@ def build_measurement_group(
             source_image=hd.SourceImageForRegion(source.SOPClassUID, source.SOPInstanceUID),
         ),
         finding_type=codes.FACE if isinstance(result, Score) else codes.REJECTIONS[result.reason],
-        algorithm_id=_algorithm(result.provenance),
+        algorithm_id=_algorithm(result),
         measurements=list(_measurements(result, photograph, course)) if isinstance(result, Score) else None,
         qualitative_evaluations=_verdict(course) if isinstance(result, Score) else None,
     )
@@ -127,8 +127,10 @@ def _verdict(course: ReportedCourse | None) -> list[hd.QualitativeEvaluation] | 
     return [hd.QualitativeEvaluation(codes.EXCEEDS_NOISE, verdict)]
 
 
-def _algorithm(provenance: Provenance | None) -> hd.AlgorithmIdentification:
-    """Return TID 4019 with everything that decides a score."""
+def _algorithm(result: Score | Rejection) -> hd.AlgorithmIdentification:
+    """Return TID 4019 with everything that decides a score, and which average it was pulled to."""
+    provenance = result.provenance
+    average = result.nearest_average if isinstance(result, Score) else None
     if provenance is None:
         return hd.AlgorithmIdentification(ALGORITHM_NAME, SOFTWARE_VERSION, manufacturer=MANUFACTURER)
     settings = [f"{name} = {value}" for name, value in provenance.settings.items()]
@@ -147,6 +149,7 @@ def _algorithm(provenance: Provenance | None) -> hd.AlgorithmIdentification:
             f"regressor kind = {'synthetic' if provenance.regressor_is_synthetic else 'site-calibrated'}",
             f"profile = {provenance.profile}",
             f"seed = {provenance.seed}",
+            *([f"nearest average = {average}"] if average is not None else []),
             *settings,
         ],
     )

@@ -21,7 +21,7 @@ class HistoryEntry:
     study_date: YYYYMMDD or ''. score: 1 (most deformed) to 7 (most normal), None unless scored.
     uncertainty: one standard deviation in points of that scale. reason: why it was rejected. setup_digest:
     `Provenance.digest()`; only scores of equal ones may be compared. device, batch, device_fault: see
-    `pipeline.computation`.
+    `pipeline.computation`. nearest_average: see `pipeline.result.Score`.
     """
 
     study_date: str
@@ -38,6 +38,7 @@ class HistoryEntry:
     device: str | None
     batch: int | None
     device_fault: str | None
+    nearest_average: int | None
     features: Mapping[str, float]
 
 
@@ -89,5 +90,6 @@ def _entry(encounter: Encounter, photograph: Photograph, scoring: Scoring | None
         device=computation.get("device"),
         batch=computation.get("batch"),
         device_fault=computation.get("fault"),
+        nearest_average=result.get("nearest_average"),
         features=MappingProxyType(dict(result.get("features") or {})),
     )

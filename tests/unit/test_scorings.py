@@ -15,6 +15,7 @@ from pipeline.result import (
     RejectionReason,
     Score,
 )
+from storage.history import patient_history
 from storage.scorings import add_scoring, count_scorings, find_scoring, result_of
 from storage.tables import Photograph
 from tests.unit.rows import NOON, add_photograph, database
@@ -56,6 +57,8 @@ def test_a_result_comes_back_as_it_was_stored(tmp_path: Path, result: Score | Re
         assert stored is not None
         assert result_of(stored) == result
         assert stored.created_at == NOON
+        (entry,) = patient_history(session, "TEST-1")
+        assert entry.nearest_average == getattr(result, "nearest_average", None)
         assert find_scoring(session, photograph, replace(PROVENANCE, seed=8).digest()) is None
 
 

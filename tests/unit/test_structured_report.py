@@ -160,6 +160,13 @@ def test_the_algorithm_is_told_in_full() -> None:
         assert expected in found
 
 
+def test_the_average_that_a_face_was_pulled_to_is_told_where_there_are_several() -> None:
+    several, _ = objects_for([(secondary_capture(), score(nearest_average=3))])
+    assert "nearest average = 3" in texts(several)
+    one, _ = objects_for(mixed())
+    assert "nearest average" not in texts(one)
+
+
 @pytest.mark.parametrize(("synthetic", "expected"), [(True, "Synthetic"), (False, "Site-calibrated")])
 def test_notice_and_nature_of_the_regressor_are_in_the_text(synthetic: bool, expected: str) -> None:
     setup = provenance(regressor_is_synthetic=synthetic)
