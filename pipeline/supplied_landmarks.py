@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.face_shape import ANCHORS
+from pipeline.pose import estimate_pose
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Rejection, RejectionReason
 
@@ -70,12 +71,17 @@ def check_landmarks(points: NDArray[np.float64], rows: int, columns: int) -> NDA
     left, right, mouth = (points[list(part)].mean(0) for part in ANCHORS)
     across, down = right - left, mouth - (left + right) / 2
     turn = float(across[0] * down[1] - across[1] * down[0])
-    if not turn > 0.2 * float(across @ across):
+    if not turn > 0.2 * float(across @ across) or float(across @ across) < 0.01 * float(down @ down):
         detail = (
             "The landmarks are not those of a face: points 36 to 41 must be the eye that is on the left when "
             "the face is upright, 42 to 47 the other, 48 and 54 the corners of the mouth below them."
         )
         raise _unusable(detail, rows, columns)
+    try:
+        estimate_pose(points)
+    except ValueError as error:  # places left at (0, 0), for one
+        detail = "The landmarks are not those of a face: too many of them lie in one place."
+        raise _unusable(detail, rows, columns) from error
     return points
 
 

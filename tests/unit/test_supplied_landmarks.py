@@ -63,6 +63,14 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     refusal(file)
 
 
+def placed_only(*parts: range) -> NDArray[np.float64]:
+    """Return points of which only some were placed; the others stay at (0, 0)."""
+    placed = [point for part in parts for point in part]
+    points = np.zeros((68, 2))
+    points[placed] = usual_landmarks()[placed]
+    return points
+
+
 def test_a_face_is_taken_and_may_be_turned() -> None:
     points = usual_landmarks()
     assert check_landmarks(points, 1024, 1024) is points
@@ -76,6 +84,8 @@ def test_a_face_is_taken_and_may_be_turned() -> None:
         (usual_landmarks() + np.array([900, 0]), "Landmark"),
         (usual_landmarks() * (-1, 1) + (1023, 0), "eye that is on the left"),
         (np.full((68, 2), 500.0), "eye that is on the left"),
+        (placed_only(range(36, 42), range(42, 48), range(48, 68)), "in one place"),
+        (placed_only(range(48, 68)) + np.linspace(0, 1, 68)[:, None] * (1, 0), "eye that is on the left"),
     ],
 )
 def test_points_of_no_face_in_this_photograph_are_refused(points: NDArray[np.float64], said: str) -> None:
