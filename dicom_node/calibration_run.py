@@ -15,7 +15,12 @@ from dicom_node.calibration_files import CalibrationError, OutputFiles
 from pipeline.calibration_card import RegressorOrigin, calibration_card, regressor_document
 from pipeline.calibration_card_text import card_text
 from pipeline.calibration_plot import draw_calibration
-from pipeline.kept_measurements import KeptMeasurements, MeasuredPhotograph, measure_photograph
+from pipeline.kept_measurements import (
+    KeptMeasurements,
+    MeasuredPhotograph,
+    measure_photograph,
+    measured_digest,
+)
 from pipeline.measuring import Measuring
 from pipeline.measuring import load_measuring as compose
 from pipeline.ratings import GROUPS, RatedPhotograph, RatingTable
@@ -56,12 +61,22 @@ def measure_all(
     rows = []
     for photograph in photographs:
         steps = begin()
-        row = kept.find(photograph.sha256)
+        digest = _digest(photograph)
+        row = kept.find(digest)
         if row is None:
             row = _measured(measuring, photograph, steps)
-            kept.keep(photograph.sha256, row)
+            kept.keep(digest, row)
         rows.append(row)
     return rows
+
+
+def _digest(photograph: RatedPhotograph) -> str:
+    try:
+        return measured_digest(photograph.path, photograph.sha256)
+    except OSError as error:
+        raise CalibrationError(
+            f"line {photograph.line}: the photograph's landmarks cannot be read ({error.strerror})"
+        ) from error
 
 
 def _measured(measuring: Measuring, photograph: RatedPhotograph, steps: Steps) -> MeasuredPhotograph:

@@ -18,6 +18,7 @@ from pipeline.features import mean_by_name, mean_features
 from pipeline.measuring import Measuring
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.stopwatch import Stopwatch
+from pipeline.supplied_landmarks import landmarks_beside, placed_landmarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,28 @@ class KeptMeasurements:
         return self._folder / f"{key}.json"
 
 
+def measured_digest(path: Path, sha256: str) -> str:
+    """Return what names the row of a photograph with this digest: of the landmarks beside it, too, if any.
+
+    Raises OSError where these cannot be read.
+    """
+    landmarks = landmarks_beside(path)
+    if landmarks is None:
+        return sha256
+    return hashlib.sha256(f"{sha256} landmarks ".encode() + landmarks.read_bytes()).hexdigest()
+
+
 def measure_photograph(
     measuring: Measuring, path: Path, progress: Progress | None = None
 ) -> MeasuredPhotograph:
     """Measure a photograph as the node does; one that the node would reject comes back with its reason.
 
-    Raises OSError where the file cannot be read.
+    Landmarks that a person placed beside it count. Raises OSError where a file cannot be read.
     """
     try:
         watch = Stopwatch()
-        found = measuring.measurer.measure(measuring.accepted_face(path, watch), watch, progress)
+        face = measuring.accepted_face(path, watch, placed_landmarks(path))
+        found = measuring.measurer.measure(face, watch, progress)
     except UnscorablePhotographError as error:
         return MeasuredPhotograph(reason=str(error.rejection.reason), detail=error.rejection.detail)
     return MeasuredPhotograph(averaged_features(found))

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.allocator import keep_freed_memory
 from models.generator import Generator, choose_device, load_generator
 from models.generator_card import GeneratorError
@@ -70,13 +73,16 @@ class Measuring:
         object.__setattr__(self, "gate", QualityGate(self.quality))
         object.__setattr__(self, "measurer", made)
 
-    def accepted_face(self, path: Path, watch: Stopwatch) -> AlignedFace:
+    def accepted_face(
+        self, path: Path, watch: Stopwatch, landmarks: NDArray[np.float64] | None = None
+    ) -> AlignedFace:
         """Return the face of a photograph that the node would score, aligned.
 
-        Raises UnscorablePhotographError for any other, OSError where the file cannot be read.
+        landmarks: those that a person placed, (68, 2), instead of looking for the face. Raises
+        UnscorablePhotographError for any other, OSError where the file cannot be read.
         """
         rgb = read_photograph(path)
-        face = self.measurer.locate(rgb, watch)
+        face = self.measurer.locate(rgb, watch, landmarks)
         self.gate.check(face, *rgb.shape[:2])
         return face
 

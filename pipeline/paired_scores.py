@@ -17,6 +17,7 @@ from pipeline.photograph import read_photograph
 from pipeline.result import Rejection
 from pipeline.scoring import PhotographScorer
 from pipeline.stopwatch import Stopwatch
+from pipeline.supplied_landmarks import landmarks_beside, placed_landmarks
 
 METHODS = ("normalization", "anchors")
 """This method, by the face's own norm, and the baseline."""
@@ -49,10 +50,13 @@ class PairScorer:
         self._scorer, self._anchors = scorer, anchors
 
     def score(self, before: Path, after: Path) -> PairScores | Rejection:
-        """Score two photographs; a rejection of either is the pair's. Raises OSError."""
+        """Score two photographs; a rejection of either is the pair's. Raises OSError.
+
+        Landmarks that a person placed beside a photograph count.
+        """
         found: list[tuple[float, float]] = []
         for path in (before, after):
-            scored = self._scorer.score_file(path)
+            scored = self._scorer.score_file(path, landmarks=landmarks_beside(path))
             if isinstance(scored, Rejection):
                 return scored
             found.append((scored.score.value, self._anchor_score(path)))
@@ -61,7 +65,8 @@ class PairScorer:
 
     def _anchor_score(self, path: Path) -> float:
         device = self._scorer.generator.device
-        face = self._scorer.measurer.locate(read_photograph(path), Stopwatch())
+        rgb, landmarks = read_photograph(path), placed_landmarks(path)
+        face = self._scorer.measurer.locate(rgb, Stopwatch(), landmarks)
         return self._anchors.score(to_tensor(face.picture, device), torch.from_numpy(face.mask).to(device))
 
 

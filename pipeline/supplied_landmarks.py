@@ -31,6 +31,12 @@ def landmarks_beside(photograph: Path) -> Path | None:
     return file if file.is_file() else None
 
 
+def placed_landmarks(photograph: Path) -> NDArray[np.float64] | None:
+    """Return the points of the file beside a photograph, (68, 2), None without one; see `read_landmarks`."""
+    file = landmarks_beside(photograph)
+    return None if file is None else read_landmarks(file)
+
+
 def read_landmarks(file: Path) -> NDArray[np.float64]:
     """Return the file's points, (68, 2) float64.
 

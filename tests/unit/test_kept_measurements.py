@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.kept_measurements import KeptMeasurements, MeasuredPhotograph
+from pipeline.kept_measurements import KeptMeasurements, MeasuredPhotograph, measured_digest
 
 SETUP = {"generator": "a" * 64, "profile": ["fast", {"steps": 8}], "seed": 0}
 PHOTOGRAPH = "b" * 64
@@ -33,6 +33,16 @@ def test_another_setup_finds_nothing(tmp_path: Path, other: dict[str, object]) -
     KeptMeasurements(tmp_path, SETUP).keep(PHOTOGRAPH, ROW)
     assert KeptMeasurements(tmp_path, other).find(PHOTOGRAPH) is None
     assert KeptMeasurements(tmp_path, dict(reversed(SETUP.items()))).find(PHOTOGRAPH) == ROW
+
+
+def test_other_landmarks_beside_the_photograph_name_another_row(tmp_path: Path) -> None:
+    path = tmp_path / "face.jpg"
+    names = [measured_digest(path, PHOTOGRAPH)]
+    for content in ("{}", "[]"):
+        path.with_name("face.jpg.landmarks.json").write_text(content)
+        names.append(measured_digest(path, PHOTOGRAPH))
+    assert names[0] == PHOTOGRAPH
+    assert len(set(names)) == 3
 
 
 def test_the_file_is_named_after_neither_photograph_nor_setup(tmp_path: Path) -> None:

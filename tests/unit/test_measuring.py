@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pipeline.measuring import Measuring, measured_features
 from pipeline.quality_thresholds import QualityThresholds
 from pipeline.result import Rejection
 from pipeline.scoring import PhotographScorer
+from pipeline.stopwatch import Stopwatch
 from tests.faces import generated_face
 from tests.real_weights import face_finder, real_metric
 from tests.tiny import TINY_GENERATOR, random_metric, tiny_generator
@@ -64,6 +66,20 @@ def test_calibration_leaves_out_what_the_node_rejects_and_nothing_else(
     assert row.reason == expected
     assert (scored.reason if isinstance(scored, Rejection) else "") == expected
     assert bool(row.features) == (not expected)
+
+
+def test_landmarks_placed_beside_a_photograph_count_in_a_calibration(photograph: Path) -> None:
+    found = measuring(QualityThresholds(minimum_face_pixels=100, rejected_sharpness=0.0))
+    alone = measure_photograph(found, photograph)
+    points = found.accepted_face(photograph, Stopwatch()).found
+    assert points is not None
+    beside = photograph.with_name("face.png.landmarks.json")
+    beside.write_text(json.dumps({"landmarks": (points.landmarks * 1.02).tolist()}))
+    placed = measure_photograph(found, photograph)
+    assert placed.features
+    assert placed.features != alone.features
+    beside.write_text('{"landmarks": [[1, 2]]}')
+    assert measure_photograph(found, photograph).reason == "unusable_landmarks"
 
 
 def test_setup_tells_the_files_apart_that_decide_what_is_measured() -> None:

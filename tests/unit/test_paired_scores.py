@@ -15,6 +15,7 @@ from pipeline.anchor_score import Anchors, AnchorScorer
 from pipeline.paired_scores import METHODS, PairScorer, PairScores, summaries
 from pipeline.result import Rejection, RejectionReason, Scored
 from tests.faces import generated_face
+from tests.landmarks import usual_landmarks
 from tests.real_weights import face_finder, real_metric
 from tests.tiny import TINY_GENERATOR, tiny_generator
 from tests.unit.test_scoring import scorer
@@ -51,6 +52,20 @@ def test_both_methods_score_both_photographs(photographs: tuple[Path, Path], pai
     assert isinstance(backwards, PairScores)
     assert backwards.scores["anchors"].before == anchors.after
     assert summaries([found])["anchors"].mean_difference == anchors.difference
+
+
+def test_landmarks_placed_beside_a_photograph_count_for_both_methods(
+    photographs: tuple[Path, Path], pair_scorer: PairScorer
+) -> None:
+    found = pair_scorer.score(*photographs)
+    beside = photographs[0].with_name("first.png.landmarks.json")
+    beside.write_text(json.dumps({"landmarks": (usual_landmarks() / 2).tolist()}))
+    placed = pair_scorer.score(*photographs)
+    assert isinstance(found, PairScores)
+    assert isinstance(placed, PairScores)
+    for method in METHODS:
+        assert placed.scores[method].before != found.scores[method].before
+        assert placed.scores[method].after == found.scores[method].after
 
 
 def test_a_photograph_without_a_face_rejects_the_pair(
