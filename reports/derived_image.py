@@ -161,11 +161,13 @@ def _add_lossy_history(image: FileDataset, source: Dataset) -> None:
     declared = str(readable(source, "LossyImageCompression") or "")
     syntax = getattr(getattr(source, "file_meta", None), "TransferSyntaxUID", None)
     method = _LOSSY_METHODS.get(UID(str(syntax))) if syntax else None
-    if declared == "01" or (method is not None and declared != "00"):
+    ratio, told = (copied(source, f"LossyImageCompression{of}") for of in ("Ratio", "Method"))
+    # A ratio or a method without the flag, as after a careless decompression, says that there was a loss.
+    if declared == "01" or (declared != "00" and (method or ratio or told)):
         image.LossyImageCompression = "01"
-        if ratio := copied(source, "LossyImageCompressionRatio"):
+        if ratio:
             image.add(ratio)
-        if told := copied(source, "LossyImageCompressionMethod"):
+        if told:
             image.add(told)
         elif method:
             image.LossyImageCompressionMethod = method

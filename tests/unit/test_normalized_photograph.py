@@ -6,7 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGLSNearLossless, RLELossless
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    JPEGBaseline8Bit,
+    JPEGLSNearLossless,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    VLPhotographicImageStorage,
+)
 
 from reports.derived_image import srgb_profile
 from reports.equipment import is_ours
@@ -142,6 +151,16 @@ def test_lossy_ratio_and_method_are_carried() -> None:
     image = build(source)
     assert list(image.LossyImageCompressionRatio) == [10, 4]
     assert list(image.LossyImageCompressionMethod) == ["A", "B"]
+
+
+@pytest.mark.parametrize("told", [{"Ratio": "12.5"}, {"Method": "ISO_10918_1"}])
+@pytest.mark.parametrize("sop_class", [SecondaryCaptureImageStorage, VLPhotographicImageStorage])
+def test_a_ratio_or_method_without_the_flag_tells_of_a_loss(told: dict[str, str], sop_class: UID) -> None:
+    values = {f"LossyImageCompression{of}": value for of, value in told.items()}
+    source = secondary_capture(**values)
+    image = build_normalized_photograph(source, pattern(64, 48), score(), CREATED, sop_class)
+    assert image.LossyImageCompression == "01"
+    assert {name: str(image[name].value) for name in values} == values
 
 
 def test_the_profile_is_srgb_and_always_the_same() -> None:
