@@ -22,6 +22,14 @@ def told(file: Path, mistakes: Sequence[str], shown: int = 20) -> str:
     return f"{file.name} cannot be used:\n" + "\n".join(f"  {m}" for m in [*mistakes[:shown], *more])
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file of a name that a cell holds, which may be none that a file can have."""
+    try:
+        return path.is_file()
+    except OSError:  # too long, when a quotation mark was never closed; its text would quote the cell
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class TableRow:
     """A line of a CSV file: its number, and column -> text without blanks around it."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from models.regressor import HIGHEST, LOWEST
-from pipeline.csv_table import Columns, TableError, TableRow, read_table, told
+from pipeline.csv_table import Columns, TableError, TableRow, is_there, read_table, told
 
 REQUIRED = ("photograph", "rater", "rating")
 GROUPS = ("diagnosis", "sex", "age", "ancestry")
@@ -202,7 +202,7 @@ def photograph_path(folder: Path, name: str) -> Path:
     if relative.is_absolute() or ".." in relative.parts:
         raise ValueError("the photograph is not named by its path inside the folder; leave out / and ..")
     path = folder / relative
-    if not path.is_file():
+    if not is_there(path):
         raise ValueError(
             "there is no such photograph in the folder; correct the name, upper and lower case too"
         )

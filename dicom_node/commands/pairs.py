@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dicom_node.logs import configure_logs
 from dicom_node.settings import SettingsError, load_settings
-from pipeline.csv_table import TableError, read_table, told
+from pipeline.csv_table import TableError, is_there, read_table, told
 from pipeline.result import Rejection
 from reports.notices import RESEARCH_USE_NOTICE
 
@@ -92,7 +92,7 @@ def read_pairs(table: Path) -> list[tuple[Path, Path]]:
     mistakes = [
         f"line {row.number}: a photograph is not in the folder"
         for row, pair in zip(rows, pairs, strict=True)
-        if not all(path.is_file() for path in pair)
+        if not all(map(is_there, pair))
     ]
     if mistakes or not pairs:
         raise TableError(told(table, mistakes or ["it lists no pair"]))

@@ -112,6 +112,7 @@ def test_command_prints_what_each_method_detects(photographs: tuple[Path, Path],
         ("pre,post\n", "no pair"),
         ("pre,post\nfirst.png,second.png\nfirst.png,\n", "line 3"),
         ("pre,post\nfirst.png,elsewhere.png\n", "line 2"),
+        (f"pre,post\nfirst.png,{300 * 'elsewhere'}\n", "line 2"),
     ],
 )
 def test_wrong_tables_are_refused_with_the_place(

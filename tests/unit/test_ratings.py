@@ -86,6 +86,7 @@ def test_the_digest_knows_contents_and_ratings_not_their_order(folder: Path) -> 
         ("a.jpg,x,", "line 2: rating is empty"),
         ("a.jpg,,3", "line 2: rater is empty"),
         ("a.jpg,x,3\nabsent.jpg,x,3", "line 3: there is no such photograph"),
+        (f'"{SECRET}' + "\n" * 300 + '",x,3', "there is no such photograph"),
         ("../ratings.csv,x,3", "line 2: the photograph is not named by its path inside"),
         ("/etc/hostname,x,3", "line 2: the photograph is not named by its path inside"),
         ("a.jpg,x,3\nb.jpg,x,3\na.jpg,x,4", "line 4: the same rater has rated the same photograph in line 2"),
