@@ -17,10 +17,11 @@ _RECORD = "record.json"
 
 
 class WeightsMissingError(RuntimeError):
-    """Weights are not in the cache; the message says how to get them."""
+    """Weights are not in the cache, or damaged there; the message says how to get them."""
 
-    def __init__(self, entry_name: str, file: str) -> None:
-        super().__init__(f"{file} of {entry_name} is not in the weights cache: run `facenorm models fetch`")
+    def __init__(self, entry_name: str, file: str, *, damaged: bool = False) -> None:
+        fault = "is damaged in the weights cache" if damaged else "is not in the weights cache"
+        super().__init__(f"{file} of {entry_name} {fault}: run `facenorm models fetch`")
 
 
 class CacheState(StrEnum):

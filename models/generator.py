@@ -9,11 +9,12 @@ from importlib import resources
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
 from models.anomaly_ensemble import AnomalyNetworkError, LoadedAnomalyNetwork, load_anomaly_network
-from models.cache import cache_folder, cached_path
+from models.cache import WeightsMissingError, cache_folder, cached_path
 from models.catalog import GENERATOR
 from models.face_network import FaceNetwork
 from models.generator_card import GeneratorCard, GeneratorError, official_card
@@ -87,7 +88,8 @@ def load_generator(name: str, device: torch.device) -> Generator:
 
     A .safetensors file needs its card (.json) beside it. A .pkl or .pt file is an official StyleGAN2 network
     (`models.official_network`); nothing in it is run, and it needs no card. Raises GeneratorError for an
-    unknown name or a file that cannot be used, WeightsMissingError where the weights have not been fetched.
+    unknown name or a file that cannot be used, WeightsMissingError where the weights have not been fetched,
+    or are damaged.
     """
     if Path(name).suffix in OFFICIAL_SUFFIXES and Path(name).is_file():
         return load_official_generator(Path(name), device)
@@ -107,7 +109,12 @@ def load_generator(name: str, device: torch.device) -> Generator:
         if not card.is_file():
             raise GeneratorError(f"scoring.generator: the card {card.name} is missing beside {weights.name}")
     contents = [part.read_bytes() for part in parts]
-    tensors = {k: v for content in contents for k, v in load(content).items()}
+    try:
+        tensors = {k: v for content in contents for k, v in load(content).items()}
+    except SafetensorError as error:
+        if name == GENERATOR:
+            raise WeightsMissingError(GENERATOR, parts[0].name, damaged=True) from error
+        raise GeneratorError(f"scoring.generator: {parts[0].name} is damaged ({error})") from error
     digest = hashlib.sha256()
     for content in contents:
         digest.update(hashlib.sha256(content).digest())

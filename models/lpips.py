@@ -15,11 +15,12 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.cache import cached_path, cached_sha256
+from models.cache import WeightsMissingError, cached_path, cached_sha256
 from models.catalog import LPIPS_TRUNKS
 
 _EPSILON = 1e-10
@@ -149,4 +150,7 @@ def load_metric(device: torch.device, trunk: str = "alexnet") -> Lpips:
     """Load the fetched metric on `trunk` ("alexnet" or "vgg16"). Raises WeightsMissingError."""
     file = f"{trunk}.safetensors"
     digest = cached_sha256(LPIPS_TRUNKS, file)
-    return Lpips.load(trunk, cached_path(LPIPS_TRUNKS, file), digest).to(device)
+    try:
+        return Lpips.load(trunk, cached_path(LPIPS_TRUNKS, file), digest).to(device)
+    except SafetensorError as error:
+        raise WeightsMissingError(LPIPS_TRUNKS, file, damaged=True) from error

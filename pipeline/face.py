@@ -186,16 +186,18 @@ class FaceFinder:
 
 
 def load_face_finder(minimum_pixels: int = MINIMUM_FACE_PIXELS) -> FaceFinder:
-    """Load the finder with the fetched models. Raises WeightsMissingError without the landmark model."""
+    """Load the finder with the fetched models. Raises WeightsMissingError without a whole landmark model."""
     file = "shape_predictor_68_face_landmarks.dat"
     network: Path | None = None
     network_sha256, optional = "", "mmod_human_face_detector.dat"
     with suppress(WeightsMissingError):
         network_sha256 = cached_sha256(FACE_DETECTOR, optional)
         network = cached_path(FACE_DETECTOR, optional)
-    return FaceFinder(
-        cached_path(LANDMARKS, file), cached_sha256(LANDMARKS, file), network, minimum_pixels, network_sha256
-    )
+    model, sha256 = cached_path(LANDMARKS, file), cached_sha256(LANDMARKS, file)
+    try:
+        return FaceFinder(model, sha256, network, minimum_pixels, network_sha256)
+    except RuntimeError as error:  # dlib's, of a file that is cut off
+        raise WeightsMissingError(LANDMARKS, file, damaged=True) from error
 
 
 def _spread(fits: NDArray[np.float64]) -> float:

@@ -162,6 +162,10 @@ def test_what_is_no_generator_is_refused(tmp_path: Path) -> None:
     weights.write_bytes(TINY_GENERATOR.read_bytes())
     with pytest.raises(GeneratorError, match=r"alone\.json"):
         load_generator(str(weights), CPU)
+    weights.write_bytes(TINY_GENERATOR.read_bytes()[:-100])
+    weights.with_suffix(".json").write_text(TINY_GENERATOR.with_suffix(".json").read_text())
+    with pytest.raises(GeneratorError, match=r"alone\.safetensors is damaged"):
+        load_generator(str(weights), CPU)
 
 
 def test_weights_without_latent_statistics_are_refused(tmp_path: Path) -> None:

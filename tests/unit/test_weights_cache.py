@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load
 
 from models.cache import (
@@ -21,9 +22,12 @@ from models.cache import (
     store_entry,
     verify_entry,
 )
-from models.catalog import CATALOG, LANDMARKS, Archive, CatalogEntry, Member
+from models.catalog import CATALOG, GENERATOR, LANDMARKS, LPIPS_TRUNKS, Archive, CatalogEntry, Member
 from models.fetch import Downloads, FetchError, HashMismatchError, fetch_entry
+from models.generator import load_generator
+from models.lpips import load_metric
 from models.lpips_trunks import convert_trunks
+from pipeline.face import load_face_finder
 
 DATA = b"weights" * 1000
 PACKAGE = {
@@ -202,6 +206,23 @@ def test_cached_path_names_the_command(tmp_path: Path) -> None:
     assert cached_sha256(LANDMARKS, file, cache=tmp_path) == sha256(DATA)
     with pytest.raises(KeyError):
         cached_path(LANDMARKS, "../../secret", cache=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entry", "load"),
+    [
+        (GENERATOR, lambda: load_generator(GENERATOR, torch.device("cpu"))),
+        (LPIPS_TRUNKS, lambda: load_metric(torch.device("cpu"))),
+        (LANDMARKS, load_face_finder),
+    ],
+)
+def test_fetched_weights_that_were_cut_off_are_told_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, load: Callable[[], object]
+) -> None:
+    store_entry(CATALOG[entry], dict.fromkeys(CATALOG[entry].files, b"cut"), tmp_path)
+    monkeypatch.setenv("FACENORM_CACHE", str(tmp_path))
+    with pytest.raises(WeightsMissingError, match="is damaged in the weights cache: run `facenorm models fe"):
+        load()
 
 
 def test_cache_folder_follows_the_environment(tmp_path: Path) -> None:
