@@ -105,6 +105,12 @@ def test_a_person_is_never_on_both_sides_of_the_held_out_part(numbers: list[int]
     assert len(inside) == np.ceil(0.2 * len(set(people)))
 
 
+def test_a_fifth_of_the_people_is_rounded_up() -> None:
+    """docs/calibration.md says from how many people on the five are held out that an interval takes."""
+    for people, expected in ((8, 2), (20, 4), (21, 5)):
+        assert hold_out([str(n) for n in range(people)], seed=0).sum() == expected
+
+
 def test_a_person_is_never_on_both_sides_of_a_fold() -> None:
     people = [f"p{n}" for n in np.random.default_rng(3).integers(0, 12, 60)]
     x = np.arange(60.0)[:, None]  # each row names itself
