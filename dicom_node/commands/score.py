@@ -92,6 +92,7 @@ def score(
         "seed": seed,
     }
     try:
+        photographs = _without_landmarks(photographs)
         placed = _placed_landmarks(photographs, landmarks)
         settings = load_settings(config)
         configure_logs(settings)
@@ -144,6 +145,16 @@ def _load(settings: Settings, given: dict[str, object]) -> PhotographScorer:
         )
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
         raise _UnusableError(str(error) or type(error).__name__) from error
+
+
+def _without_landmarks(files: Sequence[Path]) -> list[Path]:
+    """Return the files but those of landmarks, which a shell names for `folder/*`, too."""
+    from pipeline.supplied_landmarks import LANDMARKS_SUFFIX
+
+    photographs = [file for file in files if not file.name.endswith(LANDMARKS_SUFFIX)]
+    if not photographs:
+        raise _UnusableError(f"a file *{LANDMARKS_SUFFIX} goes beside a photograph and is none")
+    return photographs
 
 
 def _placed_landmarks(photographs: Sequence[Path], given: Path | None) -> list[Path | None]:

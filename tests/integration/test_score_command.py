@@ -218,7 +218,7 @@ def test_landmarks_that_a_person_placed_are_used_and_told(tmp_path: Path, jpeg: 
     (tmp_path / "damaged.jpg.landmarks.json").write_text('{"landmarks": [[1, 2]]}')
     config = tmp_path / "facenorm.toml"
     config.write_text("[quality]\nwarned_landmark_spread = 0.0\nrejected_sharpness = 0.0\n")
-    placed, refused, found = answer(score(hidden, damaged, jpeg, "--json", "--config", config), 1)
+    placed, refused, found = answer(score(hidden, beside, damaged, jpeg, "--json", "--config", config), 1)
     assert placed["status"] == "scored"
     assert "landmarks_by_person" in {warning["issue"] for warning in placed["warnings"]}
     assert (refused["reason_code"], refused["warnings"]) == ("unusable_landmarks", None)
