@@ -84,10 +84,16 @@ class FaceFinder:
         minimum_pixels: int = MINIMUM_FACE_PIXELS,
         network_sha256: str = "",
     ) -> None:
-        """Take the landmark model's file and digest, the detection network's, and the least face size."""
+        """Take the landmark model's file and digest, the detection network's, and the least face size.
+
+        Raises WeightsMissingError where a file is damaged.
+        """
         self.sha256, self.detector_sha256 = sha256, network_sha256
         self._detector = FaceDetector(network)
-        self._predictor = dlib.shape_predictor(str(landmark_model))
+        try:
+            self._predictor = dlib.shape_predictor(str(landmark_model))
+        except RuntimeError as error:
+            raise WeightsMissingError(LANDMARKS, landmark_model.name, damaged=True) from error
         self._minimum_pixels = minimum_pixels
 
     def find(self, rgb: NDArray[np.uint8]) -> Face:
@@ -186,18 +192,19 @@ class FaceFinder:
 
 
 def load_face_finder(minimum_pixels: int = MINIMUM_FACE_PIXELS) -> FaceFinder:
-    """Load the finder with the fetched models. Raises WeightsMissingError without a whole landmark model."""
+    """Load the finder with the fetched models.
+
+    Raises WeightsMissingError without the landmark model, and where one of them is damaged.
+    """
     file = "shape_predictor_68_face_landmarks.dat"
     network: Path | None = None
     network_sha256, optional = "", "mmod_human_face_detector.dat"
     with suppress(WeightsMissingError):
         network_sha256 = cached_sha256(FACE_DETECTOR, optional)
         network = cached_path(FACE_DETECTOR, optional)
-    model, sha256 = cached_path(LANDMARKS, file), cached_sha256(LANDMARKS, file)
-    try:
-        return FaceFinder(model, sha256, network, minimum_pixels, network_sha256)
-    except RuntimeError as error:  # dlib's, of a file that is cut off
-        raise WeightsMissingError(LANDMARKS, file, damaged=True) from error
+    return FaceFinder(
+        cached_path(LANDMARKS, file), cached_sha256(LANDMARKS, file), network, minimum_pixels, network_sha256
+    )
 
 
 def _spread(fits: NDArray[np.float64]) -> float:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import cv2
 import dlib
 import numpy as np
 from numpy.typing import NDArray
+
+from models.cache import WeightsMissingError
+from models.catalog import FACE_DETECTOR
 
 DETECTION_SIDE = 640
 """Longer side, in pixels, of the reduced photograph that the detector sees first."""
@@ -51,12 +53,18 @@ class Detection:
 
 
 class FaceDetector:
-    """dlib's two detectors; the network is optional, and loaded when it is first needed."""
+    """dlib's two detectors; the network is optional."""
 
     def __init__(self, network: Path | None = None) -> None:
-        """Take the network's file, or None where it was not fetched."""
+        """Take the network's file, or None where it was not fetched.
+
+        Raises WeightsMissingError where it is damaged, before a face that is hard to find needs it.
+        """
         self._frontal = dlib.get_frontal_face_detector()
-        self._network_file = network
+        try:
+            self._network = None if network is None else dlib.cnn_face_detection_model_v1(str(network))
+        except RuntimeError as error:
+            raise WeightsMissingError(FACE_DETECTOR, network.name if network else "", damaged=True) from error
 
     def detect(self, rgb: NDArray[np.uint8]) -> list[Detection]:
         """Return the faces of the first step that finds any, the most confident first; else an empty list.
@@ -75,9 +83,9 @@ class FaceDetector:
         for side, upsample in _SIDES:
             yield self._by_frontal(rgb, side, upsample, 0)
         yield from self._by_turns(rgb)
-        if self._network_file is not None:
-            yield self._by_network(rgb, 0)
-            yield _best_turn([self._by_network(rgb, turns) for turns in (1, 2, 3)])
+        if self._network is not None:
+            yield self._by_network(self._network, rgb, 0)
+            yield _best_turn([self._by_network(self._network, rgb, turns) for turns in (1, 2, 3)])
 
     def _by_turns(self, rgb: NDArray[np.uint8]) -> Iterator[list[Detection]]:
         for side, upsample in _SIDES[:2]:
@@ -91,18 +99,16 @@ class FaceDetector:
             for box, confidence in zip(boxes, confidences, strict=True)
         ]
 
-    def _by_network(self, rgb: NDArray[np.uint8], turns: int) -> list[Detection]:
+    def _by_network(
+        self, network: dlib.cnn_face_detection_model_v1, rgb: NDArray[np.uint8], turns: int
+    ) -> list[Detection]:
         picture, factor = reduced(rgb, _NETWORK_SIDE)
-        found = self._network(_turned(picture, turns), 0)
+        found = network(_turned(picture, turns), 0)
         return [
             Detection(_edges(one.rect) / factor, float(one.confidence), turns, by_network=True)
             for one in found
             if one.confidence >= _NETWORK_CONFIDENCE
         ]
-
-    @cached_property
-    def _network(self) -> dlib.cnn_face_detection_model_v1:
-        return dlib.cnn_face_detection_model_v1(str(self._network_file))
 
 
 def reduced(rgb: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:

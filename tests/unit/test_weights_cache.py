@@ -22,7 +22,16 @@ from models.cache import (
     store_entry,
     verify_entry,
 )
-from models.catalog import CATALOG, GENERATOR, LANDMARKS, LPIPS_TRUNKS, Archive, CatalogEntry, Member
+from models.catalog import (
+    CATALOG,
+    FACE_DETECTOR,
+    GENERATOR,
+    LANDMARKS,
+    LPIPS_TRUNKS,
+    Archive,
+    CatalogEntry,
+    Member,
+)
 from models.fetch import Downloads, FetchError, HashMismatchError, fetch_entry
 from models.generator import load_generator
 from models.lpips import load_metric
@@ -214,14 +223,18 @@ def test_cached_path_names_the_command(tmp_path: Path) -> None:
         (GENERATOR, lambda: load_generator(GENERATOR, torch.device("cpu"))),
         (LPIPS_TRUNKS, lambda: load_metric(torch.device("cpu"))),
         (LANDMARKS, load_face_finder),
+        (FACE_DETECTOR, load_face_finder),
     ],
 )
 def test_fetched_weights_that_were_cut_off_are_told_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: str, load: Callable[[], object]
 ) -> None:
-    store_entry(CATALOG[entry], dict.fromkeys(CATALOG[entry].files, b"cut"), tmp_path)
+    for name in {entry, LANDMARKS}:
+        store_entry(CATALOG[name], dict.fromkeys(CATALOG[name].files, b"cut"), tmp_path)
     monkeypatch.setenv("FACENORM_CACHE", str(tmp_path))
-    with pytest.raises(WeightsMissingError, match="is damaged in the weights cache: run `facenorm models fe"):
+    with pytest.raises(
+        WeightsMissingError, match=f"of {entry} is damaged in .*: run `facenorm models fetch`"
+    ):
         load()
 
 
