@@ -185,6 +185,7 @@ class Quality(Section):
     rejected_clipped_share: Share = 0.3
     warned_dark_share: Share = 0.3
     rejected_dark_share: Share = 0.8
+    warned_brightness: Share = 0.37
     warned_eye_opening: Share = 0.2
     warned_covered_share: Share = 0.15
     warned_landmark_spread: Share = 0.035

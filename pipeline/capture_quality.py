@@ -52,6 +52,18 @@ def clipped_and_dark(picture: Picture, mask: Mask) -> tuple[float, float]:
     return float((luma >= _CLIPPED).mean()), float((luma <= _DARK).mean())
 
 
+def brightness(picture: Picture, landmarks: Points) -> float:
+    """Return how light the lightest hundredth of the inner face is, 0 to 1: the white of the eyes, highlights.
+
+    Skin of any colour has them, so this tells a dim photograph from a dark face. picture: aligned,
+    (1024, 1024, 3), uint8 RGB. landmarks: (68, 2) in it.
+    """
+    inside = np.zeros(picture.shape[:2], np.uint8)
+    cv2.fillConvexPoly(inside, cv2.convexHull(np.round(landmarks[17:]).astype(np.int32)), 1)
+    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[inside > 0]
+    return float(np.quantile(luma, 0.99) / 255) if len(luma) else 0.0
+
+
 def eye_opening(landmarks: Points) -> float:
     """Return height over width of the eye that is open wider, by its landmarks (the eye aspect ratio).
 

@@ -105,6 +105,9 @@ class QualityGate:
             yield QualityWarning(QualityIssue.OVEREXPOSED, burnt)
         if dark > at.warned_dark_share:
             yield QualityWarning(QualityIssue.UNDEREXPOSED, black)
+        elif measured.brightness(face.picture, face.landmarks) < at.warned_brightness:
+            dim = "Even the lightest parts of the face are dim."
+            yield QualityWarning(QualityIssue.UNDEREXPOSED, f"{dim} {_LIGHT}")
 
     def _sharp(self, face: AlignedFace) -> Iterator[QualityWarning]:
         at, sharpness = self.thresholds, measured.sharpness(face.picture, face.landmarks)

@@ -30,6 +30,7 @@ class QualityThresholds:
     rejected_clipped_share: float = 0.3
     warned_dark_share: float = 0.3
     rejected_dark_share: float = 0.8
+    warned_brightness: float = 0.37
     warned_eye_opening: float = 0.2
     warned_covered_share: float = 0.15
     warned_landmark_spread: float = 0.035

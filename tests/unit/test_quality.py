@@ -11,6 +11,7 @@ from dicom_node.settings_sections import Quality
 from pipeline.alignment import Alignment, align, find_alignment
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.capture_quality import (
+    brightness,
     clipped_and_dark,
     covered_share,
     eye_opening,
@@ -128,6 +129,20 @@ def test_exposure(value: int, rows: int, expected: set[QualityIssue] | Rejection
     assert (dark > 0.2) == (value == 8)
     free = {"warned_covered_share": 1, "warned_sharpness": 0, "rejected_sharpness": 0}
     assert outcome(replace(face, picture=lit), **free) == expected
+
+
+@pytest.mark.parametrize(
+    ("light", "expected"), [(1.0, set()), (0.6, set()), (0.4, {QualityIssue.UNDEREXPOSED})]
+)
+def test_a_dim_photograph_is_told_from_a_dark_face(light: float, expected: set[QualityIssue]) -> None:
+    picture, points = schematic()
+    face = aligned(np.asarray(picture * 0.4, np.uint8), points)  # dark skin
+    lit = face.picture.copy()
+    lit[450:474] = 200  # the white of the eyes
+    face = replace(face, picture=np.asarray(lit * light, np.uint8))
+    assert brightness(face.picture, face.landmarks) == pytest.approx(200 * light / 255, abs=0.01)
+    free = ("warned_dark_share", "rejected_dark_share", "warned_covered_share")
+    assert outcome(face, warned_sharpness=0, rejected_sharpness=0, **dict.fromkeys(free, 1)) == expected
 
 
 @pytest.mark.real_weights
