@@ -127,6 +127,7 @@ class Node:
         return self._came_to_rest
 
     def _start(self) -> None:
+        self._refuse_what_nobody_could_score()
         core = self._core = self._open()
         self._status = self._start_status()
         calling = self._calling = CallingSide(
@@ -150,6 +151,18 @@ class Node:
         )
         self._page = self._status_page(core, depth, scoring)
         _log.info("ready", port=self.port)
+
+    def _refuse_what_nobody_could_score(self) -> None:
+        """Before anything listens: what a node took in and then ended would wait here without a word."""
+        settings = self._settings
+        if self._scorer_factory is None:
+            if not is_postgresql(settings.database_url):
+                raise NodeError("a node that does not score needs PostgreSQL, which its workers share")
+        elif settings.scoring.on_device_fault == "hand_back":
+            raise NodeError(
+                "scoring.on_device_fault: only `facenorm worker` can hand back what its GPU cannot do; "
+                'choose "cpu", or let workers score alone with --no-score'
+            )
 
     def _open(self) -> Core:
         settings = self._settings
@@ -212,8 +225,6 @@ class Node:
 
     def _open_shared_queue(self) -> SharedQueue | None:
         if not is_postgresql(self._settings.database_url):
-            if self._scorer_factory is None:
-                raise NodeError("a node that does not score needs PostgreSQL, which its workers share")
             return None
         queue = open_shared_queue(self._settings)
         self._stopping.callback(queue.close)
@@ -222,11 +233,6 @@ class Node:
     def _start_scoring(self, core: Core, shared: SharedQueue | None) -> ScoringSide | None:
         if self._scorer_factory is None:
             return None
-        if self._settings.scoring.on_device_fault == "hand_back":
-            raise NodeError(
-                "scoring.on_device_fault: only `facenorm worker` can hand back what its GPU cannot do; "
-                'choose "cpu", or let workers score alone with --no-score'
-            )
         scoring = ScoringSide(
             self._settings,
             core,

@@ -87,6 +87,29 @@ class ScorerUnusableError(Exception):
         self.fault = fault
 
 
+def refuse_missing_files(scoring: Scoring) -> None:
+    """Look, without torch and at once, whether the files are there that `load_scorer` will read.
+
+    Raises ScorerUnusableError.
+    """
+    from models.cache import WeightsMissingError, cached_path
+    from models.catalog import CATALOG, GENERATOR
+    from models.generator_card import GeneratorError
+    from models.generator_files import generator_files, is_official
+
+    try:
+        if not is_official(scoring.generator):
+            generator_files(scoring.generator)
+        for name, entry in CATALOG.items():
+            if name != GENERATOR and not entry.optional:
+                for file in entry.files:
+                    cached_path(name, file)
+    except (WeightsMissingError, GeneratorError) as error:
+        raise ScorerUnusableError(str(error)) from None
+    if scoring.regressor and not Path(scoring.regressor).is_file():
+        raise ScorerUnusableError(f"scoring.regressor: there is no file {Path(scoring.regressor).absolute()}")
+
+
 def load_scorer(scoring: Scoring, quality: QualityThresholds, *, after: DeviceFault | None = None) -> Scorer:
     """Load the weights and compose the scorer; takes seconds. after: see `ScorerFactory`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -18,12 +17,13 @@ from models.cache import WeightsMissingError, cache_folder, cached_path
 from models.catalog import GENERATOR
 from models.face_network import FaceNetwork
 from models.generator_card import GeneratorCard, GeneratorError, official_card
+from models.generator_files import generator_files, is_official
 from models.latent_averages import AveragesError, LatentAverages, averages_path, load_averages
 from models.latent_covariance import CovarianceError, LatentCovariance, covariance_path, load_covariance
 from models.latent_encoder import LatentEncoder
 from models.latent_statistics import kept_statistics
 from models.mobilestylegan import MobileStyleGAN
-from models.official_network import OFFICIAL_SUFFIXES, RefusedFileError, read_official_network
+from models.official_network import RefusedFileError, read_official_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +91,10 @@ def load_generator(name: str, device: torch.device) -> Generator:
     unknown name or a file that cannot be used, WeightsMissingError where the weights have not been fetched,
     or are damaged.
     """
-    if Path(name).suffix in OFFICIAL_SUFFIXES and Path(name).is_file():
+    if is_official(name):
         return load_official_generator(Path(name), device)
-    if name == GENERATOR:
-        folder = Path(str(resources.files("models"))) / "data"
-        parts = [cached_path(GENERATOR, "generator.safetensors"), folder / f"{GENERATOR}.safetensors"]
-        card = folder / f"{GENERATOR}.json"
-    else:
-        weights = Path(name)
-        folder, parts, card = weights.parent, [weights], weights.with_suffix(".json")
-        if weights.suffix != ".safetensors" or not weights.is_file():
-            if weights.suffix in (".safetensors", *OFFICIAL_SUFFIXES) and not weights.exists():
-                raise GeneratorError(f"scoring.generator: there is no file {weights.absolute()}")
-            raise GeneratorError(
-                f"scoring.generator: {name!r} is neither {GENERATOR!r} nor a .safetensors, .pkl or .pt file"
-            )
-        if not card.is_file():
-            raise GeneratorError(f"scoring.generator: the card {card.name} is missing beside {weights.name}")
+    files = generator_files(name)
+    parts = files.parts
     contents = [part.read_bytes() for part in parts]
     try:
         tensors = {k: v for content in contents for k, v in load(content).items()}
@@ -119,7 +106,7 @@ def load_generator(name: str, device: torch.device) -> Generator:
     for content in contents:
         digest.update(hashlib.sha256(content).digest())
     generator = assemble(
-        tensors, GeneratorCard.parse(card.read_text("utf-8")), digest.hexdigest(), folder, device
+        tensors, GeneratorCard.parse(files.card.read_text("utf-8")), digest.hexdigest(), files.folder, device
     )
     try:
         judge = parts[-1].with_name(f"{parts[-1].stem}-anomaly.safetensors")

@@ -18,9 +18,8 @@ from models.nvidia_stylegan2 import read_nvidia_stylegan2
 from models.rosinality import read_rosinality_stylegan2
 from models.stylegan2 import NetworkShapeError, StyleGAN2, faithful_skips
 
-__all__ = ["OFFICIAL_SUFFIXES", "OfficialNetwork", "RefusedFileError", "read_official_network"]
+__all__ = ["OfficialNetwork", "RefusedFileError", "read_official_network"]
 
-OFFICIAL_SUFFIXES = (".pkl", ".pt")
 _MOST_BYTES = 2 << 30  # the largest published file, with its discriminator, has some 400 MB
 _JUDGED = 4  # faces by which smaller pictures are judged
 

@@ -119,7 +119,7 @@ def official(
 
     from models.generator import load_official_generator
     from models.generator_card import GeneratorError
-    from models.official_network import OFFICIAL_SUFFIXES
+    from models.generator_files import OFFICIAL_SUFFIXES
 
     errors = Console(stderr=True)
     try:

@@ -12,7 +12,7 @@ import typer
 from dicom_node.core import NodeError
 from dicom_node.logs import configure_logs, watch_threads
 from dicom_node.node import Node
-from dicom_node.scorer_loading import ScorerFactory, load_scorer
+from dicom_node.scorer_loading import ScorerFactory, ScorerUnusableError, load_scorer, refuse_missing_files
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.until_stopped import Signals, end, freeze_what_is_loaded
 from models.allocator import keep_some_freed_memory
@@ -33,7 +33,15 @@ def serve(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    factory = None if no_score else partial(load_scorer, settings.scoring, settings.quality.thresholds())
+    factory = None
+    if not no_score:
+        try:
+            # Before photographs are taken in, which nobody would score.
+            refuse_missing_files(settings.scoring)
+        except ScorerUnusableError as error:
+            typer.echo(f"facenorm serve: {error}", err=True)
+            raise typer.Exit(1) from None
+        factory = partial(load_scorer, settings.scoring, settings.quality.thresholds())
     raise typer.Exit(run_node(settings, factory, reread=lambda: load_settings(config)))
 
 

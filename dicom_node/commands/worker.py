@@ -11,7 +11,7 @@ import typer
 
 from dicom_node.core import NodeError
 from dicom_node.logs import configure_logs, watch_threads
-from dicom_node.scorer_loading import ScorerFactory, load_scorer
+from dicom_node.scorer_loading import ScorerFactory, ScorerUnusableError, load_scorer, refuse_missing_files
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.until_stopped import Signals, end
 from dicom_node.worker import Worker
@@ -37,6 +37,11 @@ def worker(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
+    try:
+        refuse_missing_files(settings.scoring)
+    except ScorerUnusableError as error:
+        typer.echo(f"facenorm worker: {error}", err=True)
+        raise typer.Exit(1) from None
     factory = partial(load_scorer, settings.scoring, settings.quality.thresholds())
     raise typer.Exit(run_worker(settings, factory, status_port=status_port))
 

@@ -264,6 +264,34 @@ def test_a_taken_port_is_named(tmp_path: Path, section: str) -> None:
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("scoring", "options", "reason"),
+    [
+        ("", ["--no-score"], "a node that does not score needs PostgreSQL"),
+        ('on_device_fault = "hand_back"', [], "scoring.on_device_fault"),
+        ('generator = "absent.safetensors"', [], "scoring.generator: there is no file"),
+        ('generator = "nobody"', [], "scoring.generator"),
+        ('regressor = "absent.json"', [], "scoring.regressor: there is no file"),
+    ],
+)
+def test_what_keeps_it_from_scoring_is_told_before_it_listens(
+    tmp_path: Path, scoring: str, options: list[str], reason: str
+) -> None:
+    refused = NodeUnderTest(folder=tmp_path, destination_port=1, scoring=scoring).facenorm("serve", *options)
+    assert (refused.returncode, reason in refused.stderr) == (1, True), refused.stderr
+    assert "receiver started" not in refused.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_weights_that_were_not_fetched_are_told_before_it_listens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FACENORM_CACHE", str(tmp_path / "cache"))
+    refused = NodeUnderTest(folder=tmp_path, destination_port=1).facenorm("serve")
+    assert (refused.returncode, "run `facenorm models fetch`" in refused.stderr) == (1, True), refused.stderr
+    assert "receiver started" not in refused.stderr
+
+
 @pytest.mark.parametrize("url", ["postgresql:hunter2", "postgresql://u:hunter2@127.0.0.1:1/x"])
 def test_a_useless_database_ends_it_without_telling_the_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str

@@ -105,12 +105,6 @@ def test_workers_refuse_sqlite_and_a_folder_that_no_node_knows(
     assert "workers need PostgreSQL" in _refusal(node, "worker")
 
 
-def test_a_node_that_does_not_score_refuses_sqlite(tmp_path: Path, postgresql: PostgresPeer) -> None:
-    node = _node(tmp_path, postgresql)
-    node.database_url = ""
-    assert "a node that does not score needs PostgreSQL" in _refusal(node, "serve", "--no-score")
-
-
 def _refusal(node: NodeUnderTest, *command: str) -> str:
     done = node.facenorm(*command)
     assert done.returncode == 1
