@@ -75,33 +75,38 @@ def write_backup(
 
 
 def restore_backup(settings: Settings, source: Path) -> Contents:
-    """Unpack an archive into the data folder, which must be empty or absent.
+    """Unpack an archive into the data folder, which must be empty or absent, and the database's place.
 
-    Raises BackupError: the folder holds something, or the archive cannot be read or is none of ours.
+    Raises BackupError: there is something already, or the archive cannot be read or is none of ours.
     """
-    _sqlite_file(settings)
+    database = _sqlite_file(settings)
     folder = settings.data.folder
     try:
         if folder.exists() and any(folder.iterdir()):
             raise BackupError(f"{folder} is not empty; restore into a new data.folder")
+        # What a log beside it holds, SQLite would take for the restored database's.
+        if any(path.exists() for path in (database, database.with_name(f"{database.name}-wal"))):
+            raise BackupError(f"{database} is a database already; restore to another data.database_url")
         with tarfile.open(source) as archive:
             members = archive.getmembers()
             if not members or members[0].name != DATABASE_FILE:
                 raise BackupError(f"{source} is no backup of facenorm's")
             if not all(member.isfile() and _expected(member.name) for member in members):
                 raise BackupError(f"{source} holds what no backup does; nothing was unpacked")
-            _unpack(archive, members, folder)
+            _unpack(archive, members, folder, database)
     except (OSError, tarfile.TarError) as error:
         raise BackupError(f"{source} cannot be restored: {type(error).__name__}: {error}") from None
     return Contents(len(members) - 1, sum(member.size for member in members))
 
 
-def _unpack(archive: tarfile.TarFile, members: list[tarfile.TarInfo], folder: Path) -> None:
-    """Unpack everything into the folder, which is empty or absent, or leave it empty."""
+def _unpack(archive: tarfile.TarFile, members: list[tarfile.TarInfo], folder: Path, database: Path) -> None:
+    """Unpack everything into the folder, which is empty or absent, or leave it empty; database: its place."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     previous = os.umask(0o077)
     try:
         archive.extractall(folder, members=members, filter="data")
+        if database.absolute() != (folder / DATABASE_FILE).absolute():
+            _move(folder / DATABASE_FILE, database)
     except BaseException:
         # A node that is started on half a history would take it for the whole.
         for path in folder.iterdir():
@@ -109,6 +114,17 @@ def _unpack(archive: tarfile.TarFile, members: list[tarfile.TarInfo], folder: Pa
         raise
     finally:
         os.umask(previous)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file, to another disk too; at `target` it is there whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        shutil.move(source, partial)
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _fill(archive: tarfile.TarFile, database: Path, settings: Settings) -> Contents:

@@ -16,9 +16,10 @@ from storage.tables import AuditEvent, Photograph
 from tests.receiving import RunningReceiver, changed, photograph, running_receiver, send
 
 
-def _run(folder: Path, *arguments: str | Path) -> Result:
+def _run(folder: Path, *arguments: str | Path, database: Path | None = None) -> Result:
     config = folder.parent / f"{folder.name}.toml"
-    config.write_text(f'[data]\nfolder = "{folder}"\n')
+    url = f'database_url = "sqlite:///{database}"\n' if database else ""
+    config.write_text(f'[data]\nfolder = "{folder}"\n{url}')
     return CliRunner().invoke(app, [*map(str, arguments), "--config", str(config)])
 
 
@@ -120,6 +121,24 @@ def test_what_breaks_off_leaves_the_folder_empty_for_the_next_try(
         assert "No space left on device" in _run(folder, "restore", archive).output
     assert list(folder.iterdir()) == []
     assert _run(folder, "restore", archive).exit_code == 0
+
+
+def test_the_database_is_restored_where_the_settings_want_it_and_over_no_other(tmp_path: Path) -> None:
+    archive, folder, database = (
+        tmp_path / "backup.tar",
+        tmp_path / "other",
+        tmp_path / "tables" / "node.sqlite",
+    )
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, photograph()) == [0x0000]
+        assert _run(receiver.folder, "backup", archive).exit_code == 0
+    restored = _run(folder, "restore", archive, database=database)
+    assert (restored.exit_code, "Files and database agree." in restored.output) == (0, True), restored.output
+    assert stat.S_IMODE(database.stat().st_mode) == 0o600
+    assert [path.name for path in folder.iterdir()] == ["photograph"]
+    again = _run(tmp_path / "third", "restore", archive, database=database)
+    assert (again.exit_code, "is a database already" in again.output) == (1, True), again.output
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_file_in_the_place_of_the_data_folder_is_told(tmp_path: Path) -> None:
