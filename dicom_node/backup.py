@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from glob import escape
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.data_folder import LOCK_NAME, FolderInUseError, FolderLock
 from dicom_node.settings import DATABASE_FILE, Settings
 from storage.audit import Event, add_audit_event
 from storage.instances import InstanceStore
 
 _FILE = re.compile(r"[a-z][a-z_]{0,31}/[0-9a-f]{2}/[0-9a-f-]{1,80}\.dcm")
 _BUSY_SECONDS = 30
+# In the data folder, and no kind of files.
+_UNPACKING = ".restoring"
 
 
 class BackupError(Exception):
@@ -52,25 +59,56 @@ def write_backup(
     Raises BackupError: the target exists or cannot be written, or the database is none of SQLite's.
     """
     database = _sqlite_file(settings)
-    if target.exists():
-        raise BackupError(f"{target} exists; name another file")
-    with sessions.begin() as session:
-        add_audit_event(session, Event.EXPORTED, at=now(), actor=actor, outcome="backup")
-    partial = target.with_name(f".{target.name}.partial")
+    # Plainly named, for who looks at the disk after a kill; the next backup to the same file replaces it.
+    partial = target.with_name(f"{target.name}.partial")
     try:
-        with tempfile.TemporaryDirectory(prefix=".facenorm-", dir=target.parent) as folder:
-            copy = Path(folder) / DATABASE_FILE
-            _copy_database(database, copy)
-            with os.fdopen(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-                with tarfile.open(fileobj=file, mode="w") as archive:
-                    contents = _fill(archive, copy, settings)
-                file.flush()
-                os.fsync(file.fileno())
-        partial.rename(target)
+        with _alone(partial) as file:
+            if target.exists():
+                partial.unlink()
+                raise BackupError(f"{target} exists; name another file")
+            with sessions.begin() as session:
+                add_audit_event(session, Event.EXPORTED, at=now(), actor=actor, outcome="backup")
+            try:
+                contents = _write(file, partial, database, settings)
+                partial.rename(target)
+            finally:
+                partial.unlink(missing_ok=True)
     except (OSError, sqlite3.Error) as error:
         raise BackupError(f"{target} cannot be written: {type(error).__name__}: {error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+    return contents
+
+
+@contextmanager
+def _alone(partial: Path) -> Iterator[BinaryIO]:
+    """Open the file, readable by its owner only, which nobody else writes meanwhile."""
+    flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(partial, flags, 0o600), "wb") as file:
+        free = True
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = False
+        except OSError:
+            pass  # a network share without locks
+        # One that ended just now has renamed the file.
+        if not (free and partial.exists() and os.path.samestat(os.fstat(file.fileno()), partial.stat())):
+            raise BackupError(f"another backup writes {partial} just now")
+        yield file
+
+
+def _write(file: BinaryIO, partial: Path, database: Path, settings: Settings) -> Contents:
+    """Write the archive in the place of what a killed backup left in the file, `partial`, and beside it."""
+    file.truncate()
+    prefix = f"{partial.name}-database-"
+    for left in partial.parent.glob(f"{escape(prefix)}*"):
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=partial.parent) as folder:
+        copy = Path(folder) / DATABASE_FILE
+        _copy_database(database, copy)
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            contents = _fill(archive, copy, settings)
+        file.flush()
+        os.fsync(file.fileno())
     return contents
 
 
@@ -82,37 +120,55 @@ def restore_backup(settings: Settings, source: Path) -> Contents:
     database = _sqlite_file(settings)
     folder = settings.data.folder
     try:
-        if folder.exists() and any(folder.iterdir()):
-            raise BackupError(f"{folder} is not empty; restore into a new data.folder")
-        # What a log beside it holds, SQLite would take for the restored database's.
-        if any(path.exists() for path in (database, database.with_name(f"{database.name}-wal"))):
-            raise BackupError(f"{database} is a database already; restore to another data.database_url")
+        _refuse_what_is_there(folder, database)
         with tarfile.open(source) as archive:
             members = archive.getmembers()
             if not members or members[0].name != DATABASE_FILE:
                 raise BackupError(f"{source} is no backup of facenorm's")
             if not all(member.isfile() and _expected(member.name) for member in members):
                 raise BackupError(f"{source} holds what no backup does; nothing was unpacked")
-            _unpack(archive, members, folder, database)
+            lock = FolderLock(folder)
+            try:
+                _unpack(archive, members, folder, database)
+            finally:
+                lock.release()
+    except FolderInUseError as error:
+        raise BackupError(str(error)) from None
     except (OSError, tarfile.TarError) as error:
         raise BackupError(f"{source} cannot be restored: {type(error).__name__}: {error}") from None
     return Contents(len(members) - 1, sum(member.size for member in members))
 
 
+def _refuse_what_is_there(folder: Path, database: Path) -> None:
+    if folder.exists() and any(path.name not in (LOCK_NAME, _UNPACKING) for path in folder.iterdir()):
+        raise BackupError(f"{folder} is not empty; restore into a new data.folder")
+    # What a log beside it holds, SQLite would take for the restored database's.
+    if any(path.exists() for path in (database, database.with_name(f"{database.name}-wal"))):
+        raise BackupError(f"{database} is a database already; restore to another data.database_url")
+
+
 def _unpack(archive: tarfile.TarFile, members: list[tarfile.TarInfo], folder: Path, database: Path) -> None:
-    """Unpack everything into the folder, which is empty or absent, or leave it empty; database: its place."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Unpack everything into the folder, which is empty, or leave it empty; database: its place.
+
+    Aside first, and the database last into its place: a node that is started on half a history would take it
+    for the whole. What a killed one left aside is replaced.
+    """
+    aside = folder / _UNPACKING
     previous = os.umask(0o077)
+    moved: list[Path] = []
     try:
-        archive.extractall(folder, members=members, filter="data")
-        if database.absolute() != (folder / DATABASE_FILE).absolute():
-            _move(folder / DATABASE_FILE, database)
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        archive.extractall(aside, members=members, filter="data")
+        for kind in [path for path in aside.iterdir() if path.name != DATABASE_FILE]:
+            moved.append(kind.rename(folder / kind.name))
+        _move(aside / DATABASE_FILE, database)
     except BaseException:
-        # A node that is started on half a history would take it for the whole.
-        for path in folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in moved:
+            shutil.rmtree(path)
         raise
     finally:
+        shutil.rmtree(aside, ignore_errors=True)
         os.umask(previous)
 
 

@@ -6,12 +6,13 @@ import fcntl
 import os
 from pathlib import Path
 
-_LOCK_NAME = "node.lock"
+LOCK_NAME = "node.lock"
+"""In the data folder; it stays there."""
 
 
 def has_had_a_node(folder: Path) -> bool:
     """Whether a node has ever worked on the folder."""
-    return (folder / _LOCK_NAME).exists()
+    return (folder / LOCK_NAME).exists()
 
 
 class FolderInUseError(Exception):
@@ -30,7 +31,7 @@ class FolderLock:
 
         """
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(folder / _LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(folder / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

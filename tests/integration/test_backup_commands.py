@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import signal
 import stat
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dicom_node.cli import app
+from dicom_node.data_folder import FolderInUseError, FolderLock
 from storage.tables import AuditEvent, Photograph
 from tests.receiving import RunningReceiver, changed, photograph, running_receiver, send
 
@@ -119,7 +123,7 @@ def test_what_breaks_off_leaves_the_folder_empty_for_the_next_try(
     with monkeypatch.context() as full:
         full.setattr(tarfile.TarFile, "extractall", until_the_disk_is_full)
         assert "No space left on device" in _run(folder, "restore", archive).output
-    assert list(folder.iterdir()) == []
+    assert [path.name for path in folder.iterdir()] == ["node.lock"]
     assert _run(folder, "restore", archive).exit_code == 0
 
 
@@ -135,7 +139,7 @@ def test_the_database_is_restored_where_the_settings_want_it_and_over_no_other(t
     restored = _run(folder, "restore", archive, database=database)
     assert (restored.exit_code, "Files and database agree." in restored.output) == (0, True), restored.output
     assert stat.S_IMODE(database.stat().st_mode) == 0o600
-    assert [path.name for path in folder.iterdir()] == ["photograph"]
+    assert sorted(path.name for path in folder.iterdir()) == ["node.lock", "photograph"]
     again = _run(tmp_path / "third", "restore", archive, database=database)
     assert (again.exit_code, "is a database already" in again.output) == (1, True), again.output
     assert not (tmp_path / "third").exists()
@@ -145,6 +149,81 @@ def test_a_file_in_the_place_of_the_data_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "other").touch()
     refused = _run(tmp_path / "other", "restore", tmp_path / "backup.tar")
     assert (refused.exit_code, "cannot be restored" in refused.output) == (1, True)
+
+
+def _killed(folder: Path, command: str, archive: Path, method: str) -> None:
+    """Let the command be killed when it has opened the archive for this method of `tarfile.TarFile`."""
+    code = (
+        "import os, signal, sys, tarfile; from dicom_node.cli import app; "
+        f"tarfile.TarFile.{method} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL); app()"
+    )
+    words = [command, str(archive), "--config", str(folder.parent / f"{folder.name}.toml")]
+    killed = subprocess.run([sys.executable, "-c", code, *words], timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+
+def test_what_a_killed_backup_leaves_is_named_so_and_replaced_by_the_next(tmp_path: Path) -> None:
+    archive = tmp_path / "backup.tar"
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, photograph()) == [0x0000]
+    _run(tmp_path / "data", "check")
+    _killed(tmp_path / "data", "backup", archive, "add")
+    left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("backup"))
+    assert left[0] == "backup.tar.partial"
+    assert all(name.startswith("backup.tar.partial") for name in left)
+    again = _run(tmp_path / "data", "backup", archive)
+    assert (again.exit_code, "the database and 1 files" in again.output) == (0, True), again.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.tar", "data", "data.toml"]
+    assert _run(tmp_path / "other", "restore", archive).exit_code == 0
+
+
+def test_a_backup_is_not_disturbed_by_another_to_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, second = tmp_path / "backup.tar", []
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, photograph()) == [0x0000]
+    add = tarfile.TarFile.add
+
+    def meanwhile(*arguments: Any, **named: Any) -> None:
+        second.append(_run(tmp_path / "data", "backup", archive))
+        add(*arguments, **named)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(tarfile.TarFile, "add", meanwhile)
+        assert _run(tmp_path / "data", "backup", archive).exit_code == 0
+    assert {(one.exit_code, "another backup" in one.output) for one in second} == {(1, True)}
+    assert _run(tmp_path / "other", "restore", archive).exit_code == 0
+
+
+def test_what_a_killed_restore_leaves_is_no_history_and_is_replaced_by_the_next(tmp_path: Path) -> None:
+    archive, folder = tmp_path / "backup.tar", tmp_path / "other"
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, photograph()) == [0x0000]
+        assert _run(receiver.folder, "backup", archive).exit_code == 0
+    _run(folder, "check")
+    _killed(folder, "restore", archive, "chmod")
+    assert not (folder / "facenorm.sqlite").exists()
+    restored = _run(folder, "restore", archive)
+    assert (restored.exit_code, "Files and database agree." in restored.output) == (0, True), restored.output
+    assert sorted(path.name for path in folder.iterdir()) == ["facenorm.sqlite", "node.lock", "photograph"]
+
+
+def test_no_node_starts_on_a_folder_that_is_being_restored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, folder = tmp_path / "backup.tar", tmp_path / "other"
+    with running_receiver(tmp_path / "data") as receiver:
+        assert _run(receiver.folder, "backup", archive).exit_code == 0
+    unpack = tarfile.TarFile.extractall
+
+    def meanwhile(*arguments: Any, **named: Any) -> None:
+        with pytest.raises(FolderInUseError):
+            FolderLock(folder)
+        unpack(*arguments, **named)
+
+    monkeypatch.setattr(tarfile.TarFile, "extractall", meanwhile)
+    assert _run(folder, "restore", archive).exit_code == 0
 
 
 def test_config_check_names_every_wrong_key(tmp_path: Path) -> None:
