@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +31,10 @@ _BUSY_SECONDS = 30
 _UNPACKING = ".restoring"
 
 
+# Of how many files something is done, and how many there are.
+Progress = Callable[[int, int], None]
+
+
 class BackupError(Exception):
     """A backup cannot be made or restored; the text says why and what to do."""
 
@@ -49,12 +53,13 @@ def write_backup(
     sessions: sessionmaker[Session],
     now: Callable[[], datetime],
     actor: str,
+    progress: Progress = lambda _done, _of: None,
 ) -> Contents:
     """Write the archive while a node may run; it is there whole, readable by its owner only, or not at all.
 
     The database comes first: files are written before the rows that name them, and never changed. The
     queue (`dbos.sqlite`) is left out: what waits in it starts anew from the database. actor: who
-    does it, for the audit.
+    does it, for the audit. progress: called with how many files are in it, and of how many.
 
     Raises BackupError: the target exists or cannot be written, or the database is none of SQLite's.
     """
@@ -69,7 +74,7 @@ def write_backup(
             with sessions.begin() as session:
                 add_audit_event(session, Event.EXPORTED, at=now(), actor=actor, outcome="backup")
             try:
-                contents = _write(file, partial, database, settings)
+                contents = _write(file, partial, database, settings, progress)
                 partial.rename(target)
             finally:
                 partial.unlink(missing_ok=True)
@@ -96,7 +101,7 @@ def _alone(partial: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _write(file: BinaryIO, partial: Path, database: Path, settings: Settings) -> Contents:
+def _write(file: BinaryIO, partial: Path, database: Path, settings: Settings, progress: Progress) -> Contents:
     """Write the archive in the place of what a killed backup left in the file, `partial`, and beside it."""
     file.truncate()
     prefix = f"{partial.name}-database-"
@@ -106,16 +111,19 @@ def _write(file: BinaryIO, partial: Path, database: Path, settings: Settings) ->
         copy = Path(folder) / DATABASE_FILE
         _copy_database(database, copy)
         with tarfile.open(fileobj=file, mode="w") as archive:
-            contents = _fill(archive, copy, settings)
+            contents = _fill(archive, copy, settings, progress)
         file.flush()
         os.fsync(file.fileno())
     return contents
 
 
-def restore_backup(settings: Settings, source: Path) -> Contents:
+def restore_backup(
+    settings: Settings, source: Path, progress: Progress = lambda _done, _of: None
+) -> Contents:
     """Unpack an archive into the data folder, which must be empty or absent, and the database's place.
 
-    Raises BackupError: there is something already, or the archive cannot be read or is none of ours.
+    progress: as of `write_backup`. Raises BackupError: there is something already, or the archive cannot be
+    read or is none of ours.
     """
     database = _sqlite_file(settings)
     folder = settings.data.folder
@@ -129,7 +137,7 @@ def restore_backup(settings: Settings, source: Path) -> Contents:
                 raise BackupError(f"{source} holds what no backup does; nothing was unpacked")
             lock = FolderLock(folder)
             try:
-                _unpack(archive, members, folder, database)
+                _unpack(archive, _told(members, progress), folder, database)
             finally:
                 lock.release()
     except FolderInUseError as error:
@@ -147,7 +155,16 @@ def _refuse_what_is_there(folder: Path, database: Path) -> None:
         raise BackupError(f"{database} is a database already; restore to another data.database_url")
 
 
-def _unpack(archive: tarfile.TarFile, members: list[tarfile.TarInfo], folder: Path, database: Path) -> None:
+def _told(members: Sequence[tarfile.TarInfo], progress: Progress) -> Iterator[tarfile.TarInfo]:
+    for done, member in enumerate(members):
+        progress(done, len(members))
+        yield member
+    progress(len(members), len(members))
+
+
+def _unpack(
+    archive: tarfile.TarFile, members: Iterable[tarfile.TarInfo], folder: Path, database: Path
+) -> None:
     """Unpack everything into the folder, which is empty, or leave it empty; database: its place.
 
     Aside first, and the database last into its place: a node that is started on half a history would take it
@@ -183,7 +200,7 @@ def _move(source: Path, target: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _fill(archive: tarfile.TarFile, database: Path, settings: Settings) -> Contents:
+def _fill(archive: tarfile.TarFile, database: Path, settings: Settings, progress: Progress) -> Contents:
     archive.add(database, DATABASE_FILE)
     size, files = database.stat().st_size, 0
     if settings.data.files_url:
@@ -191,14 +208,16 @@ def _fill(archive: tarfile.TarFile, database: Path, settings: Settings) -> Conte
         return Contents(files, size)
     data = settings.data.folder
     store = InstanceStore(data)
-    for kind in store.kinds():
-        for name in store.files(kind):
-            try:
-                archive.add(data / name, name)
-                size += (data / name).stat().st_size
-            except FileNotFoundError:  # retention took it away just now
-                continue
-            files += 1
+    names = [name for kind in store.kinds() for name in store.files(kind)]
+    for done, name in enumerate(names):
+        progress(done, len(names))
+        try:
+            archive.add(data / name, name)
+            size += (data / name).stat().st_size
+        except FileNotFoundError:  # retention took it away just now
+            continue
+        files += 1
+    progress(len(names), len(names))
     return Contents(files, size)
 
 

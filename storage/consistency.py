@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, literal, select
+from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from storage.artefacts import STRUCTURED_REPORT
@@ -51,15 +51,23 @@ class Finding:
     sop_instance_uid: str = ""
 
 
-def inspect_store(sessions: sessionmaker[Session], store: FileStore) -> list[Finding]:
+def inspect_store(
+    sessions: sessionmaker[Session],
+    store: FileStore,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> list[Finding]:
     """Return what is wrong with files: those that no row names, and rows whose file is not as it was.
 
     Every file is read, in no transaction: a node may run meanwhile. So what seems wrong is looked at once
-    more at the end, when it may have come or gone. Raises OSError where the place of files cannot be read.
+    more at the end, when it may have come or gone. progress: called with how many were read, and of how many.
+    Raises OSError where the place of files cannot be read.
     """
+    with reading(sessions) as session:
+        of = sum(session.scalar(select(func.count()).select_from(table)) or 0 for table in _TABLES)
     known: set[str] = set()
     doubtful: list[_Row] = []
-    for row in _rows(sessions):
+    for done, row in enumerate(_rows(sessions), start=1):
+        progress(done, max(done, of))  # some may have come since they were counted
         known.add(row.path)
         if not row.purged and _fault(store, row):
             doubtful.append(row)

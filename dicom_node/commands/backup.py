@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dicom_node.backup import BackupError, Contents, restore_backup, write_backup
+from dicom_node.commands.counted_files import counted_files
 from dicom_node.commands.node_database import node_database
 from dicom_node.commands.patient_lookup import operator
 from dicom_node.core import NodeError, open_store
@@ -28,8 +29,10 @@ def backup(
     """
     settings = _settings(config)
     try:
-        with node_database(settings) as sessions:
-            contents = write_backup(settings, archive, sessions, lambda: datetime.now(UTC), operator())
+        with node_database(settings) as sessions, counted_files("writing") as progress:
+            contents = write_backup(
+                settings, archive, sessions, lambda: datetime.now(UTC), operator(), progress
+            )
     except BackupError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
@@ -48,14 +51,15 @@ def restore(
     """Unpack an archive into an empty data folder, and hold its files against its database."""
     settings = _settings(config)
     try:
-        contents = restore_backup(settings, archive)
+        with counted_files("unpacking") as progress:
+            contents = restore_backup(settings, archive, progress)
     except BackupError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{settings.data.folder}: {_told(contents)}")
     try:
-        with node_database(settings) as sessions:
-            findings = inspect_store(sessions, open_store(settings))
+        with node_database(settings) as sessions, counted_files("checking") as progress:
+            findings = inspect_store(sessions, open_store(settings), progress)
     except (NodeError, OSError) as error:
         typer.echo(f"unpacked, but the files cannot be read: {error}", err=True)
         raise typer.Exit(1) from None

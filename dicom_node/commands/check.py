@@ -12,6 +12,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.commands.counted_files import counted_files
 from dicom_node.commands.node_database import node_database
 from dicom_node.core import NodeError, open_store
 from dicom_node.data_folder import FolderInUseError, FolderLock
@@ -80,7 +81,8 @@ def _check(settings: Settings, *, repair: bool) -> bool:
             _lock(settings, held)
             _refuse_workers(settings, sessions)
         store = open_store(settings)
-        findings = inspect_store(sessions, store)
+        with counted_files("checking") as progress:
+            findings = inspect_store(sessions, store, progress)
         with reading(sessions) as session:
             findings += inspect_rows(session)
             waiting = unfinished_deliveries(session)

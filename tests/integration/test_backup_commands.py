@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import stat
 import subprocess
@@ -58,6 +59,23 @@ def test_a_running_node_is_backed_up_and_restored_elsewhere(tmp_path: Path) -> N
         assert stat.S_IMODE(receiver.folder.stat().st_mode) == 0o700
         assert {stat.S_IMODE(path.stat().st_mode) for path in receiver.files("photograph")} == {0o600}
         assert send(receiver, photograph()) == [0x0000]
+
+
+def test_files_are_counted_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, photograph(), photograph()) == [0x0000, 0x0000]
+    for terminal in ("", "1"):
+        archive, other = tmp_path / f"backup{terminal}.tar", tmp_path / f"other{terminal}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("FORCE_COLOR", terminal)
+            done = (
+                _run(tmp_path / "data", "backup", archive),
+                _run(tmp_path / "data", "check"),
+                _run(other, "restore", archive),
+            )
+        assert [one.exit_code for one in done] == [0, 0, 0]
+        for one in done:
+            assert re.search(r"[23]/[23]", one.stderr) if terminal else one.stderr == ""
 
 
 def test_a_user_without_a_name_may_back_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
