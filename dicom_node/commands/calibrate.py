@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dicom_node.commands.scoring_options import Device, GeneratorName, ProfileName, Seed
 from dicom_node.logs import configure_logs
 from dicom_node.settings import SettingsError, load_settings
 from dicom_node.settings_sections import Scoring
@@ -64,12 +65,10 @@ def calibrate(
     split_seed: Annotated[
         int, typer.Option(min=0, max=2**31 - 1, help="Decides who is held out, and the search.")
     ] = 0,
-    profile: Annotated[str | None, typer.Option(help="fast, reference or another of the card.")] = None,
-    generator: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A name, or a .safetensors file with its card.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of the optimisation.")] = None,
+    profile: ProfileName = None,
+    generator: GeneratorName = None,
+    device: Device = None,
+    seed: Seed = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
     ] = None,

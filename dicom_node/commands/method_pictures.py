@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dicom_node.commands.scoring_options import Device, GeneratorName, Seed
 from dicom_node.logs import configure_logs
 from dicom_node.picture_sheet import Tile, draw_sheet, save_sheet
 from dicom_node.settings import load_settings
@@ -35,11 +36,6 @@ Photo = Annotated[
 Output = Annotated[Path, typer.Option(metavar="FILE", dir_okay=False, help="Where to write the PNG.")]
 ProfileName = Annotated[str, typer.Option(help="Whose lambdas, rate and start; a profile of Adam's.")]
 Size = Annotated[int, typer.Option(min=32, max=1024, help="Pixels of a picture, and of the metric.")]
-GeneratorName = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A name, or a .safetensors file with its card.")
-]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
-Seed = Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of the optimisation.")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")]
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from dicom_node.commands.scoring_options import Device, GeneratorName, ProfileName, RegressorFile, Seed
 from dicom_node.logs import configure_logs
 from dicom_node.settings import SettingsError, load_settings
 from pipeline.csv_table import TableError, is_there, read_table, told
@@ -43,15 +44,11 @@ def pairs(
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    profile: Annotated[str | None, typer.Option(help="fast, reference or another of the card.")] = None,
-    generator: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A name, or a .safetensors file with its card.")
-    ] = None,
-    regressor: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A regressor in the place of the generator's own.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of the optimisation.")] = None,
+    profile: ProfileName = None,
+    generator: GeneratorName = None,
+    regressor: RegressorFile = None,
+    device: Device = None,
+    seed: Seed = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
     ] = None,

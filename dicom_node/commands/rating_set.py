@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dicom_node.commands.scoring_options import Device, GeneratorName, ProfileName
 from dicom_node.logs import configure_logs
 from dicom_node.settings import SettingsError, load_settings
 
@@ -49,11 +50,9 @@ def export(
     shuffle_seed: Annotated[
         int | None, typer.Option(min=0, help="Repeats an order; without it, nobody can foretell it.")
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="fast, reference or another of the card.")] = None,
-    generator: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A name, or a .safetensors file with its card.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
+    profile: ProfileName = None,
+    generator: GeneratorName = None,
+    device: Device = None,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="The node's TOML file.")
     ] = None,

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dicom_node.commands.scoring_options import Device, GeneratorName, ProfileName, RegressorFile, Seed
 from dicom_node.logs import configure_logs
 from dicom_node.picture_folder import PictureFolder
 from dicom_node.score_output import ScoredFile, as_table
@@ -55,15 +56,11 @@ def score(
             help="Write each face here as PNG files: aligned, masked, normalized, and so on.",
         ),
     ] = None,
-    profile: Annotated[str | None, typer.Option(help="fast, reference or another of the card.")] = None,
-    generator: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A name, or a .safetensors file with its card.")
-    ] = None,
-    regressor: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A regressor in the place of the generator's own.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**31 - 1, help="Of the optimisation.")] = None,
+    profile: ProfileName = None,
+    generator: GeneratorName = None,
+    regressor: RegressorFile = None,
+    device: Device = None,
+    seed: Seed = None,
     landmarks: Annotated[
         Path | None,
         typer.Option(

@@ -109,6 +109,17 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    "command", ["score", "pairs", "calibrate", "losses", "iterates", "rating-set export"]
+)
+def test_help_says_where_the_defaults_of_scoring_come_from(command: str) -> None:
+    said = " ".join(facenorm(*command.split(), "--help", env={"COLUMNS": "300"}).stdout.split())
+    for key, default in (("generator", "mobilestylegan-ffhq"), ("device", "auto"), ("seed", "0")):
+        if f"--{key} " in said:
+            assert f"[default: (scoring.{key} in the settings, else {default})]" in said
+    assert "--device" in said
+
+
 def test_wrong_usage_ends_with_status_2() -> None:
     for arguments in (("nothing",), ("history",)):
         assert _facenorm(*arguments).returncode == 2, arguments
