@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import socket
@@ -12,8 +13,12 @@ from typing import Annotated
 import uvicorn
 from fastapi import Depends, FastAPI, Header, HTTPException, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _STOP_SECONDS = 5.0
+# Of a connection, which is for one request. Whoever asks waits for less.
+_CONNECTION_SECONDS = 60.0
+_MOST_CONNECTIONS = 100
 
 Check = Callable[[], str | None]
 
@@ -84,6 +89,22 @@ def _given(authorization: str) -> str:
         return ""
 
 
+class _BoundedConnection(H11Protocol):
+    """One request, answered within a time: who says nothing may not take the node's file descriptors."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > _MOST_CONNECTIONS:
+            transport.abort()
+            return
+        self._limit = self.loop.call_later(_CONNECTION_SECONDS, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if limit := getattr(self, "_limit", None):
+            limit.cancel()
+        super().connection_lost(exc)
+
+
 class StatusServer:
     """Serves the application from a thread."""
 
@@ -102,7 +123,9 @@ class StatusServer:
             log_config=None,
             access_log=False,
             lifespan="off",
-            timeout_keep_alive=5,
+            http=_BoundedConnection,
+            backlog=_MOST_CONNECTIONS,  # which are accepted in one go
+            headers=[("Connection", "close")],
             timeout_graceful_shutdown=2,
         )
         self._server = uvicorn.Server(config)

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 import pytest
@@ -67,6 +68,32 @@ def test_a_taken_port_raises_and_a_stopped_server_frees_it() -> None:
         _get(server, "/health")
     again = StatusServer(build_app(CollectorRegistry(), {}), host="127.0.0.1", port=server.port)
     again.stop()
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET /health HTTP/1.1\r\nHost: node\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET"]
+)
+def test_who_does_not_ask_in_time_is_cut_off(monkeypatch: pytest.MonkeyPatch, said: bytes) -> None:
+    monkeypatch.setattr("dicom_node.status._CONNECTION_SECONDS", 0.2)
+    with _server() as (server, _), socket.create_connection(("127.0.0.1", server.port), timeout=10) as silent:
+        silent.sendall(said)
+        with suppress(ConnectionResetError):
+            while silent.recv(4096):
+                pass
+
+
+def test_more_connections_than_anybody_needs_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dicom_node.status._MOST_CONNECTIONS", 2)
+    with _server() as (server, _), ExitStack() as open_ones:
+        first, second, third = (
+            open_ones.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            for _ in range(3)
+        )
+        with suppress(ConnectionResetError):
+            assert third.recv(1) == b""
+        for kept in (first, second):
+            kept.sendall(b"GET /health/live HTTP/1.1\r\nHost: node\r\n\r\n")
+            assert kept.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/"])
