@@ -59,8 +59,8 @@ class Housekeeping:
         if not hold_lease(self.sessions, LEASE, self.holder, now=self.clock(), seconds=LEASE_SECONDS):
             return False
         self._look_at_the_disk()
-        self._purge()
         self._sweep()
+        self._purge()  # last: a file that cannot be deleted holds up nothing else
         return True
 
     def resign(self) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,7 +138,8 @@ class InstanceStore:
         """
         target = self.absolute(path)
         target.unlink(missing_ok=True)
-        sync_folder(target.parent)
+        with suppress(FileNotFoundError):  # the folder is gone as well
+            sync_folder(target.parent)
 
     def kinds(self) -> list[str]:
         """Return the kinds that have a subfolder."""

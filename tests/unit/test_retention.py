@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 from sqlalchemy import select
@@ -111,6 +112,35 @@ def test_what_is_deleted_and_not_recorded_is_recorded_by_the_next_turn(kept: _Ke
     kept.keep_house(1000)
     with kept.sessions() as session:
         assert session.scalars(select(Artefact.purged_at)).one() == NOON + timedelta(days=1000)
+
+
+def test_a_file_that_was_lost_together_with_its_folder_holds_up_no_other(kept: _Kept) -> None:
+    _deliver(kept)
+    rmtree(kept.store.folder / "photograph")  # as after a restore of a backup that had it no more
+    kept.keep_house(1000)
+    assert kept.files == (False, False)
+    with kept.sessions() as session:
+        assert session.scalars(select(Photograph.purged_at)).one() == NOON + timedelta(days=1000)
+
+
+class _HeldStore(InstanceStore):
+    """A place whose files cannot be deleted."""
+
+    def delete(self, path: str) -> None:
+        raise PermissionError(path)
+
+
+def test_what_cannot_be_deleted_is_not_recorded_as_gone_and_holds_up_no_other_chore(kept: _Kept) -> None:
+    _deliver(kept)
+    with kept.sessions.begin() as session:
+        add_request(session, ae_title="SILENT", transaction_uid="1.2", instances=[], now=NOON)
+    kept.store = _HeldStore(kept.store.folder)
+    with pytest.raises(PermissionError):
+        kept.keep_house(1000)
+    with kept.sessions() as session:
+        assert session.scalars(select(Photograph.purged_at)).one() is None
+        assert session.scalars(select(AuditEvent).where(AuditEvent.event == "purged")).all() == []
+        assert session.scalars(select(Commitment.state)).one() == "dead"
 
 
 def test_nothing_goes_that_is_still_to_be_delivered(kept: _Kept) -> None:
