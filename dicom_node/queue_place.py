@@ -21,6 +21,17 @@ def queue_place(settings: Settings) -> Path | str:
     return system_database(settings.data.folder)
 
 
+def why_no_queue(settings: Settings, error: Exception) -> str:
+    """Return why a process ends that cannot open the queue, and what to do."""
+    place, kind = queue_place(settings), type(error).__name__
+    if isinstance(place, Path):
+        return (
+            f"the queue {place} cannot be used ({kind}); look at permissions and disk, or move it away: "
+            "what waited in it starts anew from the database"
+        )
+    return f"the queue cannot be used ({kind}); check data.database_url"
+
+
 def existing_queue(settings: Settings) -> Path | str | None:
     """Return the same, None where no node has made the queue yet, or the database cannot be reached."""
     place = queue_place(settings)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
+from dbos import error as dbos_error
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_node.adrift_workflows import AdriftWorkflows
@@ -15,7 +16,7 @@ from dicom_node.chores import Chore
 from dicom_node.core import Core, NodeError
 from dicom_node.heartbeat import Heartbeat
 from dicom_node.logs import configure_logs
-from dicom_node.queue_place import queue_place
+from dicom_node.queue_place import queue_place, why_no_queue
 from dicom_node.scorer_loading import ScorerFactory, ScorerUnusableError
 from dicom_node.scoring_batches import ScoringBatches
 from dicom_node.scoring_process import ScoringError, ScoringProcess
@@ -124,8 +125,11 @@ class ScoringSide:
                 clock=self._clock,
             )
             self._heartbeat.beat()
-        queue.start()
         self._queue = queue
+        try:
+            queue.start()
+        except (SQLAlchemyError, dbos_error.DBOSException, OSError) as error:
+            raise NodeError(why_no_queue(self._settings, error)) from None
 
     def stop(self) -> bool:
         """Come to rest and say goodbye; return False when a scoring was cut off."""

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_node.absent_workers import AbsentWorkers
 from dicom_node.chores import Chore
 from dicom_node.core import Core, NodeError
+from dicom_node.queue_place import why_no_queue
 from dicom_node.settings import Settings
 from dicom_node.shared_queue import SharedQueue
 from dicom_node.stored_queue import prepare_queue
@@ -22,9 +23,7 @@ def open_shared_queue(settings: Settings) -> SharedQueue:
         prepare_queue(settings.database_url)
         return SharedQueue(settings.database_url)
     except (SQLAlchemyError, dbos_error.DBOSException, OSError) as error:
-        raise NodeError(
-            f"the queue cannot be used ({type(error).__name__}); check data.database_url"
-        ) from None
+        raise NodeError(why_no_queue(settings, error)) from None
 
 
 def absent_workers(

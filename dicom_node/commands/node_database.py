@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.settings import Settings
@@ -16,8 +17,8 @@ from storage.database import UnusableDatabaseError, missing_file, open_database,
 def node_database(settings: Settings) -> Iterator[sessionmaker[Session]]:
     """Give the sessions of the node's database, its tables up to date, and close it at the end.
 
-    Where it cannot be used, or no node has made it yet, the command ends with status 1 and a line that says
-    what to do; it is the node that makes it.
+    Where it cannot be used, or no node has made it yet, or it fails meanwhile, the command ends with status 1
+    and a line that says what to do; it is the node that makes it.
     """
     if absent := missing_file(settings.database_url):
         typer.echo(
@@ -33,5 +34,11 @@ def node_database(settings: Settings) -> Iterator[sessionmaker[Session]]:
         raise typer.Exit(1) from None
     try:
         yield sessions(engine)
+    except SQLAlchemyError as error:
+        typer.echo(
+            f"the database, or the queue beside it, failed ({type(error).__name__}); nothing more was done",
+            err=True,
+        )
+        raise typer.Exit(1) from None
     finally:
         engine.dispose()

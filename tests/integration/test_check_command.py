@@ -291,5 +291,5 @@ def test_a_database_that_fails_meanwhile_is_told_and_no_more(
     result = _check(receiver)
     assert isinstance(result.exception, SystemExit)
     assert (result.exit_code, result.output) == (
-        1, "the database failed (OperationalError), nothing more was done\n",
+        1, "the database, or the queue beside it, failed (OperationalError); nothing more was done\n",
     )  # fmt: skip

@@ -138,3 +138,10 @@ def test_a_sender_that_comes_with_a_reload_gets_its_report_of_commitment(tmp_pat
 
 def _tls(identity: Identity, trusted: Path) -> Tls:
     return Tls(certificate=str(identity.certificate), private_key=str(identity.key), trusted=str(trusted))
+
+
+def test_a_damaged_queue_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "dbos.sqlite").write_bytes(b"no database at all")
+    node = Node(_settings(tmp_path), scorer_factory=partial(SmallScorer, tmp_path / "log"))
+    with pytest.raises(NodeError, match=r"dbos\.sqlite.*move it away"):
+        node.start()

@@ -93,6 +93,15 @@ def test_retry_all(config: Path, tmp_path: Path) -> None:
         assert dead(session) == []
 
 
+@pytest.mark.parametrize("arguments", [["jobs"], ["retry", "--all"], ["check", "--repair"]])
+def test_a_damaged_queue_is_told_in_a_line(config: Path, tmp_path: Path, arguments: list[str]) -> None:
+    database(tmp_path)
+    (tmp_path / "dbos.sqlite").write_bytes(b"no database at all")
+    result = _run(config, *arguments)
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert "the database, or the queue beside it, failed (DatabaseError)" in result.output
+
+
 @pytest.mark.parametrize("arguments", [[], ["--all", "3"]])
 def test_retry_wants_ids_or_all(config: Path, arguments: list[str]) -> None:
     assert _run(config, "retry", *arguments).exit_code == 2
