@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.hand_back import STARTS, hand_back_or_give_up
@@ -78,8 +79,11 @@ class AbsentWorkers:
             raise
 
     def resign(self) -> None:
-        """Let another process be elected at once."""
-        give_up_lease(self._sessions, LEASE, self._holder)
+        """Let another process be elected at once; in its own time where the database is away."""
+        try:
+            give_up_lease(self._sessions, LEASE, self._holder)
+        except SQLAlchemyError as error:
+            _log.warning("could not resign", error=type(error).__name__)
 
     def _turn(self) -> bool:
         now = self._clock()

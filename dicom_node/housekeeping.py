@@ -11,6 +11,7 @@ from functools import partial
 from uuid import uuid4
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.settings_sections import Retention
@@ -64,8 +65,11 @@ class Housekeeping:
         return True
 
     def resign(self) -> None:
-        """Let another process be elected at once."""
-        give_up_lease(self.sessions, LEASE, self.holder)
+        """Let another process be elected at once; in its own time where the database is away."""
+        try:
+            give_up_lease(self.sessions, LEASE, self.holder)
+        except SQLAlchemyError as error:
+            _log.warning("could not resign", error=type(error).__name__)
 
     def _look_at_the_disk(self) -> None:
         if self.store.free_bytes() < 2 * self.minimum_free_bytes:

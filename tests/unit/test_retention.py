@@ -4,14 +4,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import rmtree
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.absent_workers import AbsentWorkers
 from dicom_node.housekeeping import Housekeeping
 from dicom_node.settings_sections import Retention
+from dicom_node.shared_queue import SharedQueue
 from storage.commitments import add_request
+from storage.database import connect, sessions
 from storage.deliveries import dead, mark_delivered, waiting
 from storage.instances import InstanceStore
 from storage.studies import quiet_studies
@@ -188,3 +192,18 @@ def test_one_process_alone_keeps_house_until_its_lease_ends(kept: _Kept) -> None
     assert kept.keep_house(0)
     assert not kept.keep_house(0)  # another process: each has a name of its own
     assert kept.keep_house(0.01)
+
+
+def test_a_database_that_is_away_keeps_no_process_from_ending(kept: _Kept) -> None:
+    away = sessions(connect("postgresql://nobody@127.0.0.1:1/none"))
+    resigning: dict[str, Any] = {"sessions": away, "clock": lambda: NOON, "holder": "one"}
+    queue = cast(SharedQueue, None)
+    AbsentWorkers(queue=queue, turn_seconds=5, gone_seconds=30, **resigning).resign()
+    Housekeeping(
+        store=kept.store,
+        retention=Retention,
+        destinations=list,
+        senders=list,
+        minimum_free_bytes=0,
+        **resigning,
+    ).resign()
