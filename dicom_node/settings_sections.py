@@ -42,6 +42,8 @@ def _database_url(url: str) -> str:
     # The URL holds a password: say nothing of it.
     if url and not re.match(r"(postgresql|sqlite)(\+[a-z]+)?:", url):
         raise ValueError("write postgresql://USER:PASSWORD@HOST/DATABASE, or leave it empty for SQLite")
+    if url.startswith("sqlite") and re.search(r":///?(:memory:)?$", url):
+        raise ValueError("write sqlite:////FOLDER/FILE, or leave it empty: memory is not shared and not kept")
     return url
 
 
@@ -67,7 +69,12 @@ AETitle = Annotated[
 Host = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_host)]
 ListenPort = Annotated[int, Field(ge=0, le=65535)]
 PeerPort = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+# Much more, and the system's waiting and the calendar's reckoning take it no longer.
+_LONGEST_SECONDS = 14 * 86_400.0
+Seconds = Annotated[float, Field(gt=0, le=_LONGEST_SECONDS)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
+# A file of a secret may end in a line break.
+Stripped = StringConstraints(strip_whitespace=True)
 Degrees = Annotated[float, Field(ge=0, le=180)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -113,8 +120,8 @@ class Data(Section):
     """
 
     folder: Path = Path("facenorm-data")
-    database_url: Annotated[str, AfterValidator(_database_url)] = ""
-    files_url: Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_bucket_url)] = ""
+    database_url: Annotated[str, Stripped, AfterValidator(_database_url)] = ""
+    files_url: Annotated[str, Stripped, AfterValidator(_bucket_url)] = ""
     files_endpoint: Annotated[str, AfterValidator(_endpoint)] = ""
     files_region: Annotated[str, Field(pattern=r"^[a-z0-9-]*$")] = ""
     # Of one request, which is tried three times; a photograph must be through by then.
@@ -128,7 +135,7 @@ class Data(Section):
 class Trigger(Section):
     """When a study is scored: nothing has come for this long."""
 
-    quiet_seconds: Annotated[float, Field(ge=0)] = 10.0
+    quiet_seconds: Annotated[float, Field(ge=0, le=_LONGEST_SECONDS)] = 10.0
     # Studies of one sender, and of today or not, that wait in the queue at a time; 0: any number.
     most_waiting_per_sender: Annotated[int, Field(ge=0)] = 50
 
@@ -247,14 +254,14 @@ class Status(Section):
 
     host: Host = "127.0.0.1"
     port: ListenPort = 8080
-    token: Annotated[str, AfterValidator(_token)] = ""
+    token: Annotated[str, Stripped, AfterValidator(_token)] = ""
 
 
 class Retention(Section):
     """After how many days received photographs and results may go; 0 keeps them for good."""
 
-    instances_days: Annotated[int, Field(ge=0)] = 0
-    results_days: Annotated[int, Field(ge=0)] = 0
+    instances_days: Days = 0
+    results_days: Days = 0
 
 
 class Priors(Section):

@@ -85,6 +85,9 @@ def test_settings_cannot_be_changed(config: Path) -> None:
             "senders.0.zzz: there is no such key; known: ae_title, host",
         ),
         ("[trigger]\nquiet_seconds = -1", "trigger.quiet_seconds"),
+        ("[trigger]\nquiet_seconds = inf", "trigger.quiet_seconds: input should be less than or equal to"),
+        ("[delivery]\nmax_retry_seconds = inf", "delivery.max_retry_seconds: input should be less than or"),
+        ("[retention]\ninstances_days = 999999", "retention.instances_days: input should be less than or"),
         (
             "[delivery]\nfirst_retry_seconds = 9\nmax_retry_seconds = 8",
             "delivery: max_retry_seconds must not be smaller",
@@ -105,6 +108,8 @@ def test_settings_cannot_be_changed(config: Path) -> None:
         ("[data]\nfolder = 3", "data.folder: input should be a path; put it into quotes"),
         ("[data]\nfiles_endpoint = 'ftp://x'", "data.files_endpoint: write https://HOST"),
         ("[data]\ndatabase_url = 'postgres://u:x@h/d'", "data.database_url: write postgresql://USER"),
+        ("[data]\ndatabase_url = 'sqlite://'", "data.database_url: write sqlite:////FOLDER/FILE"),
+        ("[data]\ndatabase_url = 'sqlite:///:memory:'", "data.database_url: write sqlite:////FOLDER/FILE"),
         ("[data]\ndatabase_url = 'mysql://u:x@h/d'", "data.database_url: write postgresql://USER"),
         ("[status]\ntoken = 'short'", "status.token: write 16 characters or more, ASCII without blanks"),
     ],
@@ -115,6 +120,14 @@ def test_errors_name_the_key_and_what_to_do(config: Path, text: str, message: st
         load_settings(config)
     assert message in str(caught.value)
     assert str(config) in str(caught.value)
+
+
+def test_a_line_break_at_the_end_of_a_secret_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FACENORM_STATUS__TOKEN", "a-token-for-these-tests\n")
+    monkeypatch.setenv("FACENORM_DATA__DATABASE_URL", "postgresql://u:x@h/d\n")  # as a secret's file has it
+    settings = load_settings(None)
+    assert settings.status.token == "a-token-for-these-tests"
+    assert settings.database_url == "postgresql://u:x@h/d"
 
 
 def test_a_missing_file_is_named(config: Path) -> None:
