@@ -10,19 +10,24 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from storage.tables import Lease
 
+# By less than this, among machines that share a database.
+_CLOCKS_DIFFER = timedelta(hours=1)
+
 
 def hold_lease(
     sessions: sessionmaker[Session], name: str, holder: str, *, now: datetime, seconds: float
 ) -> bool:
     """Take the lease, or renew it for `seconds`; return whether `holder` has it.
 
-    A holder that dies loses it when its time is over: call this more often than that.
+    A holder that dies loses it when its time is over: call this more often than that. One that lasts longer
+    than any is given was taken while a clock was wrong, and counts as over.
     """
     until = now + timedelta(seconds=seconds)
+    free = or_(Lease.holder == holder, Lease.until <= now, Lease.until > until + _CLOCKS_DIFFER)
     with sessions.begin() as session:
         renewed = session.scalars(
             update(Lease)
-            .where(Lease.name == name, or_(Lease.holder == holder, Lease.until <= now))
+            .where(Lease.name == name, free)
             .values(holder=holder, until=until)
             .returning(Lease.name)
         ).all()

@@ -194,6 +194,11 @@ def test_one_process_alone_keeps_house_until_its_lease_ends(kept: _Kept) -> None
     assert kept.keep_house(0.01)
 
 
+def test_a_lease_that_was_taken_while_the_clock_was_wrong_holds_nobody_up(kept: _Kept) -> None:
+    assert kept.keep_house(1000)
+    assert kept.keep_house(0)  # the process was started again after the clock had been set right
+
+
 def test_a_database_that_is_away_keeps_no_process_from_ending(kept: _Kept) -> None:
     away = sessions(connect("postgresql://nobody@127.0.0.1:1/none"))
     resigning: dict[str, Any] = {"sessions": away, "clock": lambda: NOON, "holder": "one"}
