@@ -99,8 +99,9 @@ def _why_no_bucket(data: Data, error: OSError) -> str:
     )
 
 
-def why_not_bound(section: str, host: str, port: int, error: OSError) -> str:
-    """Return why nothing can listen there, and what to do."""
+def why_not_bound(section: str, host: str, port: int, error: OSError, *, named: str = "") -> str:
+    """Return why nothing can listen there, and what to do. named: what the port comes from, not a key."""
+    key = named or f"{section}.port"
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken; set another {section}.port, or stop what listens there"
-    return f"cannot listen on {host}, port {port}: {error.strerror}; set {section}.host and {section}.port"
+        return f"port {port} on {host} is taken; set another {key}, or stop what listens there"
+    return f"cannot listen on {host}, port {port}: {error.strerror}; set {section}.host and {key}"

@@ -134,7 +134,8 @@ class Worker:
             app = build_app(self._registry, checks, token=lambda: where.token)
             self._status = StatusServer(app, host=where.host, port=self._status_port)
         except OSError as error:
-            raise NodeError(why_not_bound("status", where.host, self._status_port, error)) from None
+            port, option = self._status_port, "--status-port"
+            raise NodeError(why_not_bound("status", where.host, port, error, named=option)) from None
         self._status.start()
         self._stopping.callback(self._status.stop)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from dicom_node.settings import Settings
 from dicom_node.settings_sections import Data, Destination, Scoring, Sender, Status, Tls
 from dicom_node.settings_sections import Node as NodeSettings
 from dicom_node.tls import listening_context
+
+
+from dicom_node.worker import Worker
 from pipeline.quality_thresholds import QualityThresholds
 from tests.certificates import Identity, authority
 from tests.integration.running_node import wait_until
@@ -145,3 +149,15 @@ def test_a_damaged_queue_is_named_with_what_to_do(tmp_path: Path) -> None:
     node = Node(_settings(tmp_path), scorer_factory=partial(SmallScorer, tmp_path / "log"))
     with pytest.raises(NodeError, match=r"dbos\.sqlite.*move it away"):
         node.start()
+
+
+def test_a_worker_whose_port_is_taken_names_its_option(tmp_path: Path) -> None:
+    (tmp_path / "node.lock").touch()
+    with socket.create_server((LOOPBACK, 0)) as other:
+        worker = Worker(
+            _settings(tmp_path, "postgresql://nobody@127.0.0.1:1/none"),
+            scorer_factory=partial(SmallScorer, tmp_path / "log"),
+            status_port=other.getsockname()[1],
+        )
+        with pytest.raises(NodeError, match="set another --status-port"):
+            worker.start()
