@@ -54,7 +54,7 @@ def build_app(
         return {"live": True, "ready": not reasons, "reasons": reasons}
 
     @app.get("/health/live")
-    def live() -> dict[str, object]:
+    async def live() -> dict[str, object]:  # in none of the threads, all of which may wait for a check
         return {"live": True}
 
     @app.get("/metrics", dependencies=[Depends(admit)])

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from threading import Event
+from time import sleep
 
 import httpx
 import pytest
@@ -51,6 +54,23 @@ def test_not_ready_names_the_reasons_and_never_their_data() -> None:
         "reasons": {"database": "OSError", "scorer": "loading"},
     }
     assert live.status_code == 200
+
+
+def test_it_lives_while_everybody_waits_for_a_database_that_hangs() -> None:
+    answered = Event()
+
+    def hanging() -> str | None:
+        answered.wait(20)
+        return None
+
+    with _server(database=hanging) as (server, _), ThreadPoolExecutor(50) as waiting:
+        for _ in range(50):
+            waiting.submit(_get, server, "/health")
+        try:
+            sleep(0.5)
+            assert _get(server, "/health/live").status_code == 200
+        finally:
+            answered.set()
 
 
 def test_metrics_come_from_the_registry_that_was_passed_in() -> None:
