@@ -73,6 +73,7 @@ class Node:
         self._calling_tls: ssl.SSLContext | None = None
         self._stopping = ExitStack()
         self._came_to_rest = True
+        self._given_up = False
 
     @property
     def port(self) -> int:
@@ -94,6 +95,12 @@ class Node:
         except BaseException:
             self._stopping.close()
             raise
+
+    def give_up(self) -> None:
+        """Let `start` raise NodeError soon, without waiting for the weights; may be called in a signal."""
+        self._given_up = True
+        if self._scoring:
+            self._scoring.give_up()
 
     def reload(self, settings: Settings) -> list[str]:
         """Take over what can change while associations are open; return the keys that need a restart.
@@ -135,7 +142,7 @@ class Node:
         )
         self._receiver = self._start_receiver(core, calling)
         shared = self._open_shared_queue()
-        scoring = self._scoring = self._start_scoring(core, shared)
+        scoring = self._start_scoring(core, shared)
         depth = shared.depth if shared else scoring.queue.depth if scoring else dict
         work = calling.work | self._upkeep(core) | (scoring.work if scoring else {})
         work |= self._trigger_work(core, shared, scoring)
@@ -244,6 +251,9 @@ class Node:
             shared=shared,
         )
         self._stopping.callback(self._stop_scoring, scoring)
+        self._scoring = scoring
+        if self._given_up:
+            raise NodeError("it was stopped while it started")
         scoring.start()
         return scoring
 

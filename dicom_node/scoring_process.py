@@ -149,12 +149,16 @@ class ScoringProcess:
         with self._turn:
             self._in_spite_of_faults(self._running)
 
-    def close(self) -> None:
-        """End the child, also in the midst of a scoring, which then raises ScoringEndedError."""
+    def give_up(self) -> None:
+        """Let `start`, or a scoring, raise ScoringEndedError at once; waits for nothing."""
         self._closed = True
-        atexit.unregister(self.close)
         if child := self._child:
             child.process.kill()
+
+    def close(self) -> None:
+        """End the child, also in the midst of a scoring, which then raises ScoringEndedError."""
+        atexit.unregister(self.close)
+        self.give_up()
         with self._turn:  # a scoring that was cut off gives it back at once
             self._drop()
 

@@ -131,6 +131,10 @@ class ScoringSide:
         except (SQLAlchemyError, dbos_error.DBOSException, OSError) as error:
             raise NodeError(why_no_queue(self._settings, error)) from None
 
+    def give_up(self) -> None:
+        """Let `start` raise NodeError at once, instead of waiting for the weights."""
+        self._scorer.give_up()
+
     def stop(self) -> bool:
         """Come to rest and say goodbye; return False when a scoring was cut off."""
         rested = self._queue.stop(seconds=_STOP_SECONDS) if self._queue else True

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import typer
@@ -20,6 +21,7 @@ class Signals:
         self._asked = threading.Event()
         self._stop = threading.Event()
         self._reload = threading.Event()
+        self._meanwhile: Callable[[], None] | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._take_stop)
 
@@ -38,12 +40,28 @@ class Signals:
         self._stop.set()
         self._asked.set()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the end was asked for."""
+        return self._stop.is_set()
+
+    @contextmanager
+    def calling(self, give_up: Callable[[], None]) -> Iterator[None]:
+        """Call `give_up`, in the midst of whatever the block does, when a signal asks for the end."""
+        self._meanwhile = give_up
+        try:
+            yield
+        finally:
+            self._meanwhile = None
+
     def take_reloads(self) -> None:
         """From now on SIGHUP asks for a reload, rather than ending the process."""
         signal.signal(signal.SIGHUP, self._take_reload)
 
     def _take_stop(self, _signal: int, _frame: FrameType | None) -> None:
         self.stop()
+        if self._meanwhile:
+            self._meanwhile()
 
     def _take_reload(self, _signal: int, _frame: FrameType | None) -> None:
         self._reload.set()

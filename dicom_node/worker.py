@@ -60,6 +60,7 @@ class Worker:
         self._status: StatusServer | None = None
         self._stopping = ExitStack()
         self._came_to_rest = True
+        self._given_up = False
 
     @property
     def status_port(self) -> int:
@@ -73,6 +74,12 @@ class Worker:
         except BaseException:
             self._stopping.close()
             raise
+
+    def give_up(self) -> None:
+        """Let `start` raise NodeError soon, without waiting for the weights; may be called in a signal."""
+        self._given_up = True
+        if self._scoring:
+            self._scoring.give_up()
 
     def stop(self) -> bool:
         """Come to rest and hand back what is under way; return False when a scoring was cut off."""
@@ -98,6 +105,8 @@ class Worker:
             shared=queue,
         )
         self._stopping.callback(self._stop_scoring, scoring)
+        if self._given_up:
+            raise NodeError("it was stopped while it started")
         scoring.start()
         absent = absent_workers(settings, core, queue, clock=self._clock, holder=self.name)
         self._stopping.callback(absent.resign)

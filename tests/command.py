@@ -27,13 +27,13 @@ def facenorm(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command; what its process would return is returned, and an error that it lets out is raised."""
     words = [str(argument) for argument in arguments]
-    with _process_as_it_was():
+    with process_as_it_was():
         done = CliRunner().invoke(app, words, env=env, prog_name="facenorm", catch_exceptions=False)
     return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
 
 
 @contextmanager
-def _process_as_it_was() -> Iterator[None]:
+def process_as_it_was() -> Iterator[None]:
     """Take back what a command sets for its whole process."""
     root, reading = logging.getLogger(), pydicom.config.settings.reading_validation_mode
     handlers, level = root.handlers, root.level

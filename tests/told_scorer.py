@@ -29,6 +29,7 @@ class ToldScorer:
     born: Path
     unusable: str = ""
     after: DeviceFault | None = None
+    loads_seconds: float = 0.0
 
     @property
     def most_at_once(self) -> int:
@@ -43,6 +44,8 @@ class ToldScorer:
             raise ScorerUnusableError(self.unusable)
         with self.born.open("a") as file:
             file.write(f"{os.getpid()}\n")
+        if self.loads_seconds:
+            time.sleep(self.loads_seconds)
 
     @property
     def provenance(self) -> Provenance:

@@ -62,8 +62,12 @@ def run_node(
     signals.take_reloads()
     node = Node(settings, scorer_factory=scorer_factory)
     try:
-        node.start()
+        with signals.calling(node.give_up):
+            node.start()
     except NodeError as error:
+        if signals.stopped:
+            typer.echo("facenorm serve: stopped while it started", err=True)
+            return 0
         typer.echo(f"facenorm serve: {error}", err=True)
         return 1
     freeze_what_is_loaded()

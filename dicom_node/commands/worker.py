@@ -64,8 +64,12 @@ def run_worker(settings: Settings, scorer_factory: ScorerFactory, *, status_port
         settings, scorer_factory=scorer_factory, status_port=status_port, device_lost=device_lost
     )
     try:
-        process.start()
+        with signals.calling(process.give_up):
+            process.start()
     except NodeError as error:
+        if signals.stopped and not lost.is_set():
+            typer.echo("facenorm worker: stopped while it started", err=True)
+            return 0
         typer.echo(f"facenorm worker: {error}", err=True)
         return 1
     where = f"; status on http://{settings.status.host}:{process.status_port}/health"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -12,6 +16,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 
 from dicom_node import calling_side
+from dicom_node.commands.serve import run_node
 from dicom_node.commitment_dataset import build_request
 from dicom_node.commitment_scu import STORAGE_COMMITMENT, STORAGE_COMMITMENT_INSTANCE
 from dicom_node.core import NodeError
@@ -22,11 +27,10 @@ from dicom_node.settings import Settings
 from dicom_node.settings_sections import Data, Destination, Scoring, Sender, Status, Tls
 from dicom_node.settings_sections import Node as NodeSettings
 from dicom_node.tls import listening_context
-
-
 from dicom_node.worker import Worker
 from pipeline.quality_thresholds import QualityThresholds
 from tests.certificates import Identity, authority
+from tests.command import process_as_it_was
 from tests.integration.running_node import wait_until
 from tests.peers import LOOPBACK, run_tool
 from tests.plain_http import get
@@ -142,6 +146,21 @@ def test_a_sender_that_comes_with_a_reload_gets_its_report_of_commitment(tmp_pat
 
 def _tls(identity: Identity, trusted: Path) -> Tls:
     return Tls(certificate=str(identity.certificate), private_key=str(identity.key), trusted=str(trusted))
+
+
+def test_a_signal_ends_it_while_the_weights_load(tmp_path: Path) -> None:
+    born = tmp_path / "born"
+
+    def interrupt() -> None:
+        while not born.exists():
+            sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    began = monotonic()
+    with process_as_it_was(), ThreadPoolExecutor(1) as other:
+        other.submit(interrupt)
+        assert run_node(_settings(tmp_path), partial(ToldScorer, born, loads_seconds=60)) == 0
+    assert monotonic() - began < 40
 
 
 def test_a_damaged_queue_is_named_with_what_to_do(tmp_path: Path) -> None:
