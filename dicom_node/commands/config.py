@@ -80,6 +80,9 @@ def _notes(settings: Settings) -> list[str]:
         notes.append("senders: an entry without a host admits whoever knows its AE title")
     if not settings.destinations:
         notes.append("destinations: results are only kept here")
+    archive = settings.priors.ae_title
+    if archive and archive not in {sender.ae_title for sender in settings.senders}:
+        notes.append(f"priors.ae_title: {archive} is not among the senders: what it is asked for is refused")
     if not settings.status.token:
         notes.append("status.token: without it there is /health, and neither metrics nor a page")
     if settings.node.host not in ("127.0.0.1", "::1", "localhost") and not settings.node.tls:

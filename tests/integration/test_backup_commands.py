@@ -271,6 +271,10 @@ def test_config_check_looks_at_what_the_keys_name(tmp_path: Path) -> None:
     good = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
     assert good.exit_code == 0
     assert "admits whoever knows its AE title" in good.output
+    assert "priors.ae_title" not in good.output
+    config.write_text('[priors]\nae_title = "ARCHIVE"\n[[senders]]\nae_title = "CAMERA"\n')
+    refused = CliRunner().invoke(app, ["config", "check", "--config", str(config)])
+    assert "priors.ae_title: ARCHIVE is not among the senders" in refused.output
 
 
 def test_config_check_tells_of_missing_files_and_of_secrets_that_others_may_read(tmp_path: Path) -> None:
