@@ -37,6 +37,7 @@ OTHERS_PROGRAMS = [
     "pip",
     "runuser",
     "systemctl",
+    "systemd-run",
     "systemd-sysusers",
 ]
 
