@@ -13,7 +13,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from models.anomaly_ensemble import AnomalyNetworkError, LoadedAnomalyNetwork, load_anomaly_network
-from models.cache import WeightsMissingError, cache_folder, cached_path
+from models.cache import WeightsMissingError, cache_folder
 from models.catalog import GENERATOR
 from models.face_network import FaceNetwork
 from models.generator_card import GeneratorCard, GeneratorError, official_card

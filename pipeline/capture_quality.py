@@ -53,7 +53,7 @@ def clipped_and_dark(picture: Picture, mask: Mask) -> tuple[float, float]:
 
 
 def brightness(picture: Picture, landmarks: Points) -> float:
-    """Return how light the lightest hundredth of the inner face is, 0 to 1: the white of the eyes, highlights.
+    """Return how light the lightest hundredth of the inner face is, 0 to 1: white of the eyes, highlights.
 
     Skin of any colour has them, so this tells a dim photograph from a dark face. picture: aligned,
     (1024, 1024, 3), uint8 RGB. landmarks: (68, 2) in it.
