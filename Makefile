@@ -49,9 +49,10 @@ check-deploy: $(STAMP)
 # Packages of the system are fetched while Python's are: each waits for a network or a disk of its own.
 test:
 	@$(MAKE) --jobs=3 check weights peers
-	$(SAY) "Tests, in four processes"
+	$(SAY) "Tests, in six processes"
+	@# More than there are cores: half of what a test does is waiting for other programs.
 	@# Hundreds of processes start ours: compiled once, whatever the environment wants.
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 4 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not torture" -n 6 --dist loadfile --no-loadscope-reorder
 
 # Where photographs of people lie; without them only generated faces are measured.
 PHOTOS ?=

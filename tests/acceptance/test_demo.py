@@ -110,7 +110,7 @@ def test_results_that_do_not_come_in_time_fail_it_and_are_named(tmp_path: Path) 
 def test_a_node_that_cannot_start_fails_it_with_the_nodes_own_words(tmp_path: Path) -> None:
     status, said = run(tmp_path, "--pacs", "builtin", "--regressor", "absent.json")
     assert status == 1, said
-    assert "absent.json cannot be read" in said
+    assert f"scoring.regressor: there is no file {tmp_path / 'absent.json'}" in said
     assert f"Data and logs: {tmp_path / 'data'}" in said
     assert "Traceback" not in said
 
