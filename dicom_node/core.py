@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.settings import Settings
 from dicom_node.settings_sections import Data
-from storage.database import UnusableDatabaseError, open_database, sessions
+from storage.database import UnusableDatabaseError, is_postgresql, open_database, sessions
 from storage.file_cache import FileCache
 from storage.file_store import FileStore
 from storage.instances import InstanceStore
@@ -38,6 +38,20 @@ class Core:
         with self.engine.connect() as connection:
             connection.execute(text("SELECT 1"))
         return None
+
+
+def refuse_unscored(settings: Settings, *, scores: bool) -> None:
+    """Raise NodeError for a node that nobody could score for; scores: whether it does so itself.
+
+    To be asked before anything listens: what such a node took in would wait there without a word.
+    """
+    if not scores and not is_postgresql(settings.database_url):
+        raise NodeError("a node that does not score needs PostgreSQL, which its workers share")
+    if scores and settings.scoring.on_device_fault == "hand_back":
+        raise NodeError(
+            "scoring.on_device_fault: only `facenorm worker` can hand back what its GPU cannot do; "
+            'choose "cpu", or let workers score alone with --no-score'
+        )
 
 
 def open_core(settings: Settings) -> Core:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from dicom_node.calling_side import CallingSide
 from dicom_node.chores import Chore, Chores
-from dicom_node.core import Core, NodeError, open_core, why_not_bound
+from dicom_node.core import Core, NodeError, open_core, refuse_unscored, why_not_bound
 from dicom_node.data_folder import FolderInUseError, FolderLock
 from dicom_node.files_chore import files_trouble, files_work
 from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping, process_name
@@ -26,7 +25,7 @@ from dicom_node.shared_queue import SharedQueue
 from dicom_node.shared_work import absent_workers, open_shared_queue
 from dicom_node.status import StatusServer, build_app, reasons_of
 from dicom_node.status_page import StatusPage
-from dicom_node.tls import TlsError, calling_context, listening_context
+from dicom_node.tls import Certificates, TlsError
 from dicom_node.triggering import own_triggering, shared_triggering
 from storage.database import is_postgresql
 
@@ -69,8 +68,7 @@ class Node:
         self._core: Core | None = None
         self._checks: Mapping[str, Callable[[], str | None]] = {}
         self._calling: CallingSide | None = None
-        self._listening_tls: ssl.SSLContext | None = None
-        self._calling_tls: ssl.SSLContext | None = None
+        self._certificates = Certificates()
         self._stopping = ExitStack()
         self._came_to_rest = True
         self._given_up = False
@@ -112,14 +110,10 @@ class Node:
         taken = {name: getattr(settings, name) for name in ("senders", "retention")}
         status = self._settings.status.model_copy(update={"token": settings.status.token})
         after = self._settings.model_copy(update=taken | {"status": status})
+        self._certificates = _certificates(after)
         before, self._settings = self._settings, after
-        try:
-            self._load_certificates()
-        except TlsError as error:
-            self._settings = before
-            raise NodeError(str(error)) from None
         if self._receiver:
-            self._receiver.admit_anew(after, self._listening_tls)
+            self._receiver.admit_anew(after, self._certificates.listening)
         if self._chores and self._calling:
             reporting = self._calling.reporting_to
             self._chores.exchange(reporting(before.senders), reporting(after.senders))
@@ -134,11 +128,15 @@ class Node:
         return self._came_to_rest
 
     def _start(self) -> None:
-        self._refuse_what_nobody_could_score()
+        refuse_unscored(self._settings, scores=self._scorer_factory is not None)
         core = self._core = self._open()
         self._status = self._start_status()
         calling = self._calling = CallingSide(
-            self._settings, core, clock=self._clock, random=self._random, tls=lambda: self._calling_tls
+            self._settings,
+            core,
+            clock=self._clock,
+            random=self._random,
+            tls=lambda: self._certificates.calling,
         )
         self._receiver = self._start_receiver(core, calling)
         shared = self._open_shared_queue()
@@ -159,24 +157,9 @@ class Node:
         self._page = self._status_page(core, depth, scoring)
         _log.info("ready", port=self.port)
 
-    def _refuse_what_nobody_could_score(self) -> None:
-        """Before anything listens: what a node took in and then ended would wait here without a word."""
-        settings = self._settings
-        if self._scorer_factory is None:
-            if not is_postgresql(settings.database_url):
-                raise NodeError("a node that does not score needs PostgreSQL, which its workers share")
-        elif settings.scoring.on_device_fault == "hand_back":
-            raise NodeError(
-                "scoring.on_device_fault: only `facenorm worker` can hand back what its GPU cannot do; "
-                'choose "cpu", or let workers score alone with --no-score'
-            )
-
     def _open(self) -> Core:
         settings = self._settings
-        try:
-            self._load_certificates()
-        except TlsError as error:
-            raise NodeError(str(error)) from None
+        self._certificates = _certificates(settings)
         try:
             self._stopping.callback(FolderLock(settings.data.folder).release)
         except FolderInUseError as error:
@@ -186,11 +169,6 @@ class Node:
         core = open_core(settings)
         self._stopping.callback(core.close)
         return core
-
-    def _load_certificates(self) -> None:
-        settings = self._settings
-        self._listening_tls = listening_context(settings.tls) if settings.node.tls else None
-        self._calling_tls = calling_context(settings.tls) if settings.uses_tls else None
 
     def _start_status(self) -> StatusServer:
         where = self._settings.status
@@ -221,7 +199,7 @@ class Node:
             clock=self._clock,
             commitment_scp=calling.commitment_scp,
             commitments=calling.commitments,
-            tls=self._listening_tls,
+            tls=self._certificates.listening,
         )
         try:
             receiver.start()
@@ -328,6 +306,13 @@ class Node:
         if self._core is None:
             return "not open"
         return self._core.database_trouble()
+
+
+def _certificates(settings: Settings) -> Certificates:
+    try:
+        return Certificates.of(settings)
+    except TlsError as error:
+        raise NodeError(str(error)) from None
 
 
 def _model(scoring: ScoringSide | None) -> dict[str, str]:

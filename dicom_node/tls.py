@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import dataclass
 
+from dicom_node.settings import Settings
 from dicom_node.settings_sections import Tls
 
 # TLS 1.2 suites of RFC 9325 section 4.2; those of TLS 1.3 are all fit.
@@ -14,6 +16,22 @@ _SUITES = ":".join(
 
 class TlsError(Exception):
     """The certificates cannot be used; the text names the key of the settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What connections are secured with, by who opens them; None where they are not."""
+
+    listening: ssl.SSLContext | None = None
+    calling: ssl.SSLContext | None = None
+
+    @staticmethod
+    def of(settings: Settings) -> Certificates:
+        """Read the files that the settings name. Raises TlsError."""
+        return Certificates(
+            listening_context(settings.tls) if settings.node.tls else None,
+            calling_context(settings.tls) if settings.uses_tls else None,
+        )
 
 
 def listening_context(tls: Tls) -> ssl.SSLContext:

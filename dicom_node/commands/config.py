@@ -12,7 +12,7 @@ import typer
 
 from dicom_node.core import bucket_trouble
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.tls import TlsError, calling_context, listening_context
+from dicom_node.tls import Certificates, TlsError
 
 config = typer.Typer(add_completion=False, no_args_is_help=True, help="Look at the settings.")
 
@@ -49,10 +49,7 @@ def check(
 
 def _certificates(settings: Settings) -> list[str]:
     try:
-        if settings.node.tls:
-            listening_context(settings.tls)
-        if settings.uses_tls:
-            calling_context(settings.tls)
+        Certificates.of(settings)
     except TlsError as error:
         return [str(error)]
     return []
