@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy import Engine, delete, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from storage.database import MIGRATIONS, connect, migrate, postgresql_url, reading, sessions
@@ -159,6 +161,25 @@ def test_a_revision_that_fails_leaves_nothing_behind(
     with pytest.raises(RuntimeError, match="broken"):
         migrate(engine)
     assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_a_database_of_before_gives_the_key_of_an_erased_row_to_no_other(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path / 'facenorm.sqlite'}")
+    before = Config()
+    before.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        before.attributes["connection"] = connection
+        command.upgrade(before, "large_archives")
+        connection.execute(insert(Patient), [{"patient_id": f"TEST-{number}"} for number in (1, 2)])
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(delete(Patient).where(Patient.id == 2))
+        connection.execute(insert(Patient).values(patient_id="TEST-3"))
+        assert connection.execute(select(Patient.id, Patient.patient_id).order_by(Patient.id)).all() == [
+            (1, "TEST-1"), (3, "TEST-3"),
+        ]  # fmt: skip
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar_one() == "ok"
     engine.dispose()
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
+from dicom_node.kept_pictures import KIND as PICTURES
 from storage.artefacts import (
     COMPARISON,
     NORMALIZED_IN_PLACE,
@@ -25,11 +26,12 @@ from storage.artefacts import (
     add_artefact,
 )
 from storage.database import open_database, sessions
-from storage.deliveries import UNCOMMITTED
+from storage.deliveries import UNCOMMITTED, mark_delivered
 from storage.delivery_commitments import take_commitment
-from storage.tables import Artefact, Delivery, Patient, Photograph
+from storage.tables import Artefact, Delivery, Patient, Photograph, Scoring
 from tests.integration.running_node import wait_until
 from tests.overtaking import Once, OvertakenStore
+from tests.report_samples import encoded
 from tests.small_archive import SmallArchive, photograph
 from tests.unit.rows import NOON, add_object
 
@@ -77,6 +79,33 @@ def test_nothing_stays_of_a_patient_who_is_erased_while_an_object_is_written(
     assert _files(archive) == []
     with archive.sessions() as session:
         assert session.scalars(select(Patient)).all() == []
+
+
+def test_what_is_scored_of_an_erased_patient_does_not_become_the_next_patients(archive: SmallArchive) -> None:
+    others = [photograph(3, number, PatientID="TEST-2") for number in (1, 2)]
+
+    def replace_the_patient() -> None:
+        _erase(archive)
+        for other in others:
+            archive.receive(other)
+
+    meanwhile = Once(replace_the_patient)
+    steps = replace(archive.steps, store=OvertakenStore(archive.folder / "data", PICTURES, meanwhile))
+    with pytest.raises(LookupError):
+        steps.score_photograph(SECOND)
+    assert meanwhile.called
+    with archive.sessions() as session:
+        assert session.scalars(select(Scoring)).all() == []
+    assert {path.read_bytes() for path in _files(archive)} == {encoded(other) for other in others}
+
+
+def test_what_is_sent_of_an_erased_patient_does_not_count_for_the_next(archive: SmallArchive) -> None:
+    with archive.sessions() as session:
+        sent = list(session.scalars(select(Delivery.id)))
+    _erase(archive)
+    with archive.sessions.begin() as session:
+        add_object(session, "1.2.3", ["ARCHIVE"])
+        assert [key for key in sent if mark_delivered(session, key, now=NOON)] == []
 
 
 def test_an_erasure_waits_for_what_another_process_is_recording(tmp_path: Path, postgresql) -> None:
