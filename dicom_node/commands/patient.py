@@ -17,7 +17,7 @@ from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.stored_queue import forget_studies
 from storage.file_store import FileStore
-from storage.patients import erase_rows, holdings, lock_holdings
+from storage.patients import Holdings, erase_rows, holdings, lock_holdings
 from storage.patients import merge as merge_patients
 
 patient = typer.Typer(
@@ -69,32 +69,38 @@ def erase(
         except NodeError as error:
             typer.echo(f"nothing was erased: {error}", err=True)
             raise typer.Exit(1) from None
-        if queue := existing_queue(settings):
-            forget_studies(queue, held.studies)
+        _forget(settings, held)
         # Before the rows are gone for good: killed here, the command can be run again. And not while the
         # database is kept from others, since a bucket takes its time for each file.
         gone, left = set[str](), set(held.paths)
         while True:
             _delete(store, left)
             gone |= left
-            if not (left := _erase_rows(sessions, patient_id, issuer, gone)):
+            held = _erase_rows(sessions, patient_id, issuer, gone)
+            if not (left := set(held.paths) - gone):
                 break
+        # Again: as long as there were rows, a node that runs queued what was not reported yet.
+        _forget(settings, held)
     typer.echo("Erased. The audit holds that it was done; backups and the PACS are yours to clear.")
     typer.echo("What a node leaves that is killed while it works on them, `facenorm check --repair` removes.")
 
 
+def _forget(settings: Settings, held: Holdings) -> None:
+    if queue := existing_queue(settings):
+        forget_studies(queue, held.studies)
+
+
 def _erase_rows(
     sessions: sessionmaker[Session], patient_id: str, issuer: str | None, gone: set[str]
-) -> set[str]:
-    """Erase the rows, unless there are files that are not `gone`: what came meanwhile. Return their paths."""
+) -> Holdings:
+    """Return what there is of the patient; the rows are erased unless it has files that are not `gone`."""
     with sessions.begin() as session:
         found = patient_or_exit(session, patient_id, issuer)
         lock_holdings(session, found)
         held = holdings(session, found)
-        left = set(held.paths) - gone
-        if not left:
+        if gone.issuperset(held.paths):
             erase_rows(session, found, held, at=datetime.now(UTC), actor=operator())
-    return left
+    return held
 
 
 def _delete(store: FileStore, paths: Iterable[str]) -> None:

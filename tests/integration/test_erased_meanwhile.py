@@ -9,12 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from dbos import DBOS, EnqueueOptions
 from sqlalchemy import delete, event, select, text, update
 from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
 from dicom_node.kept_pictures import KIND as PICTURES
+from dicom_node.queue_place import queue_place
+from dicom_node.settings import load_settings
+from dicom_node.stored_queue import QUEUE, WORKFLOW, queue_client, system_database_url, workflow_states
 from storage.artefacts import (
     COMPARISON,
     NORMALIZED_IN_PLACE,
@@ -28,6 +32,7 @@ from storage.artefacts import (
 from storage.database import open_database, sessions
 from storage.deliveries import UNCOMMITTED, mark_delivered
 from storage.delivery_commitments import take_commitment
+from storage.instances import InstanceStore
 from storage.tables import Artefact, Delivery, Patient, Photograph, Scoring
 from tests.integration.running_node import wait_until
 from tests.overtaking import Once, OvertakenStore
@@ -106,6 +111,28 @@ def test_what_is_sent_of_an_erased_patient_does_not_count_for_the_next(archive: 
     with archive.sessions.begin() as session:
         add_object(session, "1.2.3", ["ARCHIVE"])
         assert [key for key in sent if mark_delivered(session, key, now=NOON)] == []
+
+
+def test_a_study_that_the_node_queues_while_its_patient_is_erased_is_forgotten(
+    archive: SmallArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = queue_place(load_settings(archive.config))
+    DBOS.migrate(system_database_url(place))
+    queue = queue_client(place)
+    name = f"{photograph(2).StudyInstanceUID}:0:0"
+    work: EnqueueOptions = {"queue_name": QUEUE, "workflow_name": WORKFLOW, "workflow_id": name}
+    sweep = Once(lambda: queue.enqueue(work, [SECOND]))
+
+    class Store(InstanceStore):
+        def delete(self, path: str) -> None:
+            sweep()
+            super().delete(path)
+
+    monkeypatch.setattr("dicom_node.commands.patient.open_store", lambda _: Store(archive.folder / "data"))
+    _erase(archive)
+    assert sweep.called
+    assert workflow_states(place) == []
+    queue.destroy()
 
 
 def test_an_erasure_waits_for_what_another_process_is_recording(tmp_path: Path, postgresql) -> None:
