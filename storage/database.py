@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from alembic import command
@@ -176,6 +176,19 @@ def reading(sessions: sessionmaker[Session]) -> Iterator[Session]:
         yield session
 
 
+def empty_log(sessions: sessionmaker[Session]) -> None:
+    """Empty SQLite's log, in which what was deleted stands until it is written over; nothing on PostgreSQL.
+
+    Who reads for longer than 30 s meanwhile, or a full disk, keeps the log as it is.
+    """
+    with sessions() as session:
+        engine = session.get_bind()
+    if isinstance(engine, Engine) and engine.dialect.name == "sqlite":
+        # Not through SQLAlchemy, which would begin a transaction: in one the log cannot be emptied.
+        with suppress(sqlite3.Error), closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def _within_limits(url: URL) -> URL:
     return url.update_query_dict({key: limit for key, limit in _LIMITS.items() if key not in url.query})
 
@@ -224,6 +237,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: ConnectionPoolEntry
     _set_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
+    # Not every build does so by itself: without it, what was erased stays readable in the file.
+    connection.execute("PRAGMA secure_delete = ON")
 
 
 def _set_write_ahead_log(connection: sqlite3.Connection) -> None:

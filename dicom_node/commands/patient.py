@@ -16,6 +16,7 @@ from dicom_node.core import NodeError, open_store
 from dicom_node.queue_place import existing_queue
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.stored_queue import forget_studies
+from storage.database import empty_log
 from storage.file_store import FileStore
 from storage.patients import Holdings, erase_rows, holdings, lock_holdings
 from storage.patients import merge as merge_patients
@@ -81,6 +82,7 @@ def erase(
                 break
         # Again: as long as there were rows, a node that runs queued what was not reported yet.
         _forget(settings, held)
+        empty_log(sessions)
     typer.echo("Erased. The audit holds that it was done; backups and the PACS are yours to clear.")
     typer.echo("What a node leaves that is killed while it works on them, `facenorm check --repair` removes.")
 

@@ -270,6 +270,18 @@ def test_an_erased_patient_leaves_the_audit_alone(archive: SmallArchive) -> None
     assert archive.receive(photograph(1)) is Outcome.STORED
 
 
+def test_nothing_of_an_erased_patient_can_be_read_in_the_database_of_a_running_node(
+    archive: SmallArchive,
+) -> None:
+    archive.receive(photograph(1, AccessionNumber="TEST-ACCESSION"))
+    archive.settle()  # and the archive keeps the database open
+    run(archive, "patient", "erase", "TEST-1", "--yes")
+    found = [path.name for path in (archive.folder / "data").iterdir() if path.is_file()]
+    assert "facenorm.sqlite-wal" in found
+    for name in found:
+        assert b"TEST-ACCESSION" not in (archive.folder / "data" / name).read_bytes(), name
+
+
 def test_others_write_while_the_files_of_a_patient_go_and_what_comes_meanwhile_goes_too(
     archive: SmallArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
