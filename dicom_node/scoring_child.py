@@ -6,7 +6,6 @@ Nothing else crosses: the child opens no database, writes no file and talks to n
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from dicom_node.core_file import leave_no_core_file
 from dicom_node.logs import innermost
 from dicom_node.scorer_loading import Scorer, ScorerFactory, ScorerUnusableError
 from pipeline.computation import DeviceFault, DeviceFaultError
@@ -154,7 +154,6 @@ def _stand_back() -> None:
 
 
 def _prepare_for_the_worst() -> None:
-    # A crash must not leave a photograph in a core file.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    leave_no_core_file()
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dicom_node.core import NodeError
+from dicom_node.core_file import leave_no_core_file
 from dicom_node.logs import configure_logs, watch_threads
 from dicom_node.node import Node
 from dicom_node.scorer_loading import ScorerFactory, ScorerUnusableError, load_scorer, refuse_missing_files
@@ -56,6 +57,7 @@ def run_node(
     scorer_factory: see `Node`.
     """
     keep_some_freed_memory()
+    leave_no_core_file()
     configure_logs(settings)
     watch_threads()
     signals = Signals()

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dicom_node.core import NodeError
+from dicom_node.core_file import leave_no_core_file
 from dicom_node.logs import configure_logs, watch_threads
 from dicom_node.scorer_loading import ScorerFactory, ScorerUnusableError, load_scorer, refuse_missing_files
 from dicom_node.settings import Settings, SettingsError, load_settings
@@ -51,6 +52,7 @@ def run_worker(settings: Settings, scorer_factory: ScorerFactory, *, status_port
 
     To be called from the main thread. scorer_factory: see `dicom_node.node.Node`.
     """
+    leave_no_core_file()
     configure_logs(settings)
     watch_threads()
     signals = Signals()

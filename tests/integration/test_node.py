@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -167,6 +168,8 @@ def test_a_scoring_process_that_is_killed_is_replaced_and_its_photograph_scored_
         node.send(*photographs)
         wait_until(lambda: len(executions(node.scorer_log, "begin")) == 2, 30, "the second scoring")
         killed = scoring_child(process)
+        for pid in (process.pid, killed):  # what crashes leaves no photograph in a core file
+            assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
         os.kill(killed, signal.SIGKILL)
         orthanc.wait_for_instances(3, timeout=30)
         time.sleep(SETTLE_SECONDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import signal
 import time
 from collections import Counter
@@ -49,6 +50,7 @@ def test_a_worker_scores_what_the_node_receives_and_what_waits_together(
         with working(node, seconds=1.0, at_once=4) as workers:
             with working(node):  # of another kind: what it takes at once is its own affair
                 pass
+            assert resource.prlimit(workers[0].process.pid, resource.RLIMIT_CORE) == (0, 0)
             node.send(*photographs)
             wait_until(lambda: len(orthanc.instance_ids()) == 5 + 4, 60, "images and reports")
             assert 'facenorm_workers{state="alive"} 1.0' in node.metrics()
