@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BindParameter, Connection, bindparam, insert, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from storage.audit import MINOR_FAILURE, SUCCESS, Event, add_audit_event
@@ -15,7 +16,7 @@ from storage.shared_commits import SharedCommits
 from storage.tables import Artefact, Base, Encounter, Patient, Photograph
 
 # What two associations may both find missing, one after the other.
-_UNIQUE_ROWS = (Patient, Encounter, Photograph)
+_UNIQUE_ROWS = (Encounter, Photograph)
 # Built once: putting these together takes longer than running them.
 _UID: BindParameter[str] = bindparam("uid")
 _KNOWN = select(
@@ -28,6 +29,11 @@ _KNOWN = select(
     .scalar_subquery()
     .label("patient_pk"),
     select(Photograph.sha256).where(Photograph.sop_instance_uid == _UID).scalar_subquery().label("sha256"),
+)
+# Not as the others: PostgreSQL would write into its own log which identifier was there already.
+_NEW_PATIENT = text(
+    "INSERT INTO patient (patient_id, issuer_of_patient_id) VALUES (:identifier, :issuer) "
+    "ON CONFLICT DO NOTHING RETURNING id"
 )
 _ENCOUNTER = (
     select(Encounter.id, Encounter.patient_pk, Encounter.last_received_at)
@@ -132,7 +138,7 @@ def _record(connection: Connection, received: Received, stored: StoredFile) -> O
     if known.artefact_pk is not None:
         raise OwnResultError(f"SOP instance {received.sop_instance_uid} is one of our own results")
     if known.sha256 is None:
-        patient_pk = known.patient_pk or _insert(connection, Patient, received)
+        patient_pk = known.patient_pk or _new_patient(connection, {**uid, **patient})
         encounter_pk = _encounter(connection, patient_pk, received)
         _insert(connection, Photograph, received, stored, encounter_pk=encounter_pk)
         outcome = Outcome.STORED
@@ -146,6 +152,17 @@ def _record(connection: Connection, received: Received, stored: StoredFile) -> O
         )
     _audit(connection, Event.RECEIVED, received, outcome)
     return outcome
+
+
+def _new_patient(connection: Connection, identified: Mapping[str, str]) -> int:
+    """Return the key of the patient, whom another association may have inserted since we looked."""
+    while True:
+        key = (
+            connection.scalar(_NEW_PATIENT, identified)
+            or connection.execute(_KNOWN, identified).one().patient_pk
+        )
+        if key is not None:  # else erased in between
+            return int(key)
 
 
 def _encounter(connection: Connection, patient_pk: int, received: Received) -> int:

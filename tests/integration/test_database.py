@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -19,7 +20,11 @@ from sqlalchemy import Engine, delete, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from storage.database import MIGRATIONS, connect, migrate, postgresql_url, reading, sessions
+from storage.intake import Outcome
 from storage.tables import AuditEvent, Base, Encounter, Patient
+from tests.integration.running_node import wait_until
+from tests.postgresql import PostgresPeer
+from tests.small_archive import SmallArchive, photograph
 from tests.unit.rows import database, write_beside
 
 
@@ -131,6 +136,26 @@ def test_who_reads_keeps_nobody_from_writing_and_sees_one_state(tmp_path: Path) 
     with rows() as session, pytest.raises(sqlite3.OperationalError, match="locked"):
         session.scalars(select(Patient.patient_id)).all()
         write_beside(tmp_path)
+
+
+def test_the_servers_log_does_not_name_a_patient_whom_two_associations_bring_at_once(
+    tmp_path: Path, postgresql: PostgresPeer
+) -> None:
+    archive = SmallArchive(tmp_path, database_url=postgresql.database())
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    looking = archive.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with ThreadPoolExecutor() as other, archive.sessions() as session, looking.connect() as look:
+        session.add(Patient(patient_id="TEST-BROUGHT-TWICE", issuer_of_patient_id="TEST-ISSUER"))
+        session.flush()
+        brought = photograph(1, PatientID="TEST-BROUGHT-TWICE", IssuerOfPatientID="TEST-ISSUER")
+        received = other.submit(archive.receive, brought)
+        wait_until(lambda: look.scalar(waiting), 20, "the other association to wait")
+        session.commit()
+        assert received.result() is Outcome.STORED
+    with archive.sessions() as session:
+        assert len(session.scalars(select(Patient)).all()) == 1
+    assert "TEST-BROUGHT-TWICE" not in (postgresql.server.pgdata / "log").read_text()
+    archive.engine.dispose()
 
 
 def test_two_processes_may_migrate_at_once(database_url: str) -> None:
