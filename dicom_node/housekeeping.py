@@ -91,13 +91,13 @@ class Housekeeping:
         purged, now = 0, self.clock()
         while days and purged < _BATCH:
             some = partial(purge, before=now - timedelta(days=days), now=now, limit=_AT_ONCE)
-            due: list[str] = []
+            begun: list[str] = []
             with self.sessions() as session:  # and taken back at its end
-                some(session, due.append)
-            for path in due:
+                some(session, begun.append)
+            for path in begun:
                 self.store.delete(path)
             with self.sessions.begin() as session:
-                found = some(session, partial(self._delete_unless, due))
+                found = some(session, partial(self._delete_unless, begun), begun=begun)
             purged += found
             if found < _AT_ONCE:
                 break

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import and_, exists, select
 from sqlalchemy.orm import Session, aliased
 
 from storage.audit import NODE, Event, audit_artefact, audit_photograph
@@ -14,11 +14,18 @@ from storage.tables import Artefact, Delivery, Photograph, Scoring
 
 
 def purge_photographs(
-    session: Session, delete: Callable[[str], None], *, before: datetime, now: datetime, limit: int
+    session: Session,
+    delete: Callable[[str], None],
+    *,
+    before: datetime,
+    now: datetime,
+    limit: int,
+    begun: Collection[str] | None = None,
 ) -> int:
     """Delete the files of photographs received before a time; return how many. The caller commits.
 
-    Only such as a report covers, and of whose study every result has been delivered.
+    Only such as a report covers, and of whose study every result has been delivered. begun: instead, those
+    with these paths, whose files are gone, whatever has been asked of them since they were due.
     """
     undelivered = aliased(Artefact)
     waiting = exists(
@@ -26,13 +33,13 @@ def purge_photographs(
         .join(undelivered, undelivered.id == Delivery.artefact_pk)
         .where(undelivered.encounter_pk == Photograph.encounter_pk, Delivery.state.in_(UNDONE))
     )
+    due = and_(Photograph.report_pk.is_not(None), ~waiting)
     found = session.scalars(
         select(Photograph)
         .where(
             Photograph.purged_at.is_(None),
             Photograph.received_at < before,
-            Photograph.report_pk.is_not(None),
-            ~waiting,
+            due if begun is None else Photograph.path.in_(begun),
         )
         .order_by(Photograph.received_at)
         .limit(limit)
@@ -58,15 +65,28 @@ def _purge_pictures(session: Session, delete: Callable[[str], None], photograph:
 
 
 def purge_results(
-    session: Session, delete: Callable[[str], None], *, before: datetime, now: datetime, limit: int
+    session: Session,
+    delete: Callable[[str], None],
+    *,
+    before: datetime,
+    now: datetime,
+    limit: int,
+    begun: Collection[str] | None = None,
 ) -> int:
-    """Delete the files of results made before a time and delivered; return how many. The caller commits."""
+    """Delete the files of results made before a time and delivered; return how many. The caller commits.
+
+    begun: as of `purge_photographs`.
+    """
     waiting = exists(
         select(Delivery.id).where(Delivery.artefact_pk == Artefact.id, Delivery.state.in_(UNDONE))
     )
     found = session.scalars(
         select(Artefact)
-        .where(Artefact.purged_at.is_(None), Artefact.created_at < before, ~waiting)
+        .where(
+            Artefact.purged_at.is_(None),
+            Artefact.created_at < before,
+            ~waiting if begun is None else Artefact.path.in_(begun),
+        )
         .order_by(Artefact.created_at)
         .limit(limit)
     ).all()

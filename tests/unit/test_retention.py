@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,8 +19,10 @@ from storage.commitments import add_request
 from storage.database import connect, sessions
 from storage.deliveries import dead, mark_delivered, waiting
 from storage.instances import InstanceStore
+from storage.patients import find_patient, reopen
 from storage.studies import quiet_studies
 from storage.tables import Artefact, AuditEvent, Commitment, Photograph
+from tests.overtaking import Once
 from tests.unit.rows import NOON, add_object, add_photograph, database, write_beside
 
 
@@ -116,6 +119,36 @@ def test_what_is_deleted_and_not_recorded_is_recorded_by_the_next_turn(kept: _Ke
     kept.keep_house(1000)
     with kept.sessions() as session:
         assert session.scalars(select(Artefact.purged_at)).one() == NOON + timedelta(days=1000)
+
+
+class _OvertakenStore(InstanceStore):
+    """A place for files whose user is overtaken when a photograph has been deleted."""
+
+    def __init__(self, folder: Path, overtake: Callable[[], object]) -> None:
+        super().__init__(folder)
+        self._overtake = Once(overtake)
+
+    def delete(self, path: str) -> None:
+        super().delete(path)
+        self._overtake()
+
+
+def test_a_photograph_that_is_to_be_scored_anew_when_its_file_has_just_gone_is_recorded_as_gone(
+    kept: _Kept,
+) -> None:
+    def rescore() -> None:
+        with kept.sessions.begin() as session:
+            assert reopen(session, find_patient(session, "TEST-1")) == 1
+
+    _deliver(kept)
+    kept.store = _OvertakenStore(kept.store.folder, rescore)
+    kept.keep_house(11)
+    assert kept.files == (False, True)
+    with kept.sessions() as session:
+        assert session.scalars(select(Photograph.purged_at)).one() == kept.now
+        assert (
+            quiet_studies(session, now=kept.now, quiet_seconds=0) == []
+        )  # it would fail for want of its file
 
 
 def test_a_file_that_was_lost_together_with_its_folder_holds_up_no_other(kept: _Kept) -> None:
