@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.received_dataset import Identification, UnusableDatasetError, as_received, identify
-from storage.audit import Event, add_audit_event
+from storage.audit import MINOR_FAILURE, SUCCESS, Event, add_audit_event
 from storage.consistency import PHOTOGRAPH, Fault, Finding
 from storage.deliveries import DEAD, DUE, UNCOMMITTED, revive
 from storage.file_store import FileStore
@@ -63,6 +63,8 @@ class Repair:
                 Event.REPAIRED,
                 at=self.clock(),
                 actor=_ACTOR,
+                outcome="success" if mended.complete else "incomplete",
+                indicator=SUCCESS if mended.complete else MINOR_FAILURE,
                 detail={"SOPInstanceUID": finding.sop_instance_uid, "what": finding.fault.value},
             )
         return mended

@@ -91,7 +91,8 @@ def test_a_photograph_that_was_never_recorded_is_taken_in(receiver: RunningRecei
     assert (again.path, again.sha256, again.transfer_syntax_uid) == (
         row.path, row.sha256, row.transfer_syntax_uid,
     )  # fmt: skip
-    assert receiver.rows(AuditEvent)[-1].event == "repaired"
+    audited = receiver.rows(AuditEvent)[-1]
+    assert (audited.event, audited.outcome) == ("repaired", "success")
     assert _agrees(receiver)
 
 
@@ -175,6 +176,12 @@ def test_a_result_whose_file_is_lost_is_not_sent_and_said_to_be_so(receiver: Run
     assert _check(receiver, "--repair").exit_code == 1
     with Session(receiver.engine) as session:
         assert [delivery.error for delivery in dead(session)] == ["unreadable_file"]
+    (audited,) = receiver.rows(AuditEvent)
+    assert (audited.event, audited.outcome, audited.detail["EventOutcomeIndicator"]) == (
+        "repaired",
+        "incomplete",
+        4,
+    )
 
 
 def test_a_delivery_that_was_given_up_is_due_again(receiver: RunningReceiver) -> None:
