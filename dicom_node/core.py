@@ -72,9 +72,12 @@ def open_store(settings: Settings) -> FileStore:
     data = settings.data
     try:
         local = InstanceStore(data.folder)
+        copies = local.folder / "cache"
         if not data.files_url:
+            if copies.is_dir():  # from when the files lay in a bucket; nothing else would ever remove them
+                FileCache(copies, most_bytes=0)
             return local
-        cache = FileCache(local.folder / "cache", most_bytes=data.cache_megabytes * 1_000_000)
+        cache = FileCache(copies, most_bytes=data.cache_megabytes * 1_000_000)
     except OSError as error:
         raise NodeError(f"the data folder {data.folder}: {error.strerror}") from None
     try:

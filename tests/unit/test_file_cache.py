@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dicom_node.core import open_store
+from dicom_node.settings import Settings
+from dicom_node.settings_sections import Data
 from storage.atomic_file import PARTIAL_PREFIX
 from storage.file_cache import FileCache
+from storage.instances import InstanceStore
 
 MINUTE = 60.0
 
@@ -108,3 +112,11 @@ def test_a_dropped_copy_is_gone_and_who_has_it_open_reads_on(cache: FileCache) -
         cache.drop(_path(1))
         assert cache.find(_path(1)) is None
         assert file.read() == b"content"
+
+
+def test_copies_from_when_the_files_lay_in_a_bucket_go_once_they_lie_in_the_folder(tmp_path: Path) -> None:
+    cache = FileCache(tmp_path / "cache", most_bytes=100, clock=Clock())  # long ago
+    cache.keep(_path(1), b"a photograph")
+    store = open_store(Settings(data=Data(folder=tmp_path)))
+    assert isinstance(store, InstanceStore)
+    assert _held(cache) == set()
