@@ -19,7 +19,7 @@ from storage.consistency import PHOTOGRAPH, Fault, Finding
 from storage.deliveries import DEAD, DUE, UNCOMMITTED, revive
 from storage.file_store import FileStore
 from storage.instances import DamagedFileError, StoredFile
-from storage.intake import IntakeRefusedError, OwnResultError, record_photograph
+from storage.intake import IntakeRefusedError, Outcome, OwnResultError, record_photograph
 from storage.shared_commits import SharedCommits
 from storage.tables import Delivery, Photograph, Scoring
 
@@ -87,11 +87,13 @@ class Repair:
                 received_at=self.clock(),
             )
             stored = StoredFile(finding.path, hashlib.sha256(content).hexdigest(), len(content))
-            record_photograph(SharedCommits(self.sessions), taken, stored)
+            outcome = record_photograph(SharedCommits(self.sessions), taken, stored)
         except (UnusableDatasetError, IntakeRefusedError, InvalidDicomError, AttributeError):
             self.store.write("quarantine", hashlib.sha256(content).hexdigest(), content)
             self.store.delete(finding.path)
             return Mended(finding, "moved to quarantine: the receiver would not have kept it", True)
+        if outcome is Outcome.ALREADY_STORED:  # it came once more while retention took it away
+            return Mended(finding, "recorded as there, for retention to take it away", True)
         return Mended(finding, "recorded, to be scored", True)
 
     def _remove(self, finding: Finding) -> Mended:

@@ -58,6 +58,8 @@ def inspect_store(
 ) -> list[Finding]:
     """Return what is wrong with files: those that no row names, and rows whose file is not as it was.
 
+    A row that retention has closed names none.
+
     Every file is read, in no transaction: a node may run meanwhile. So what seems wrong is looked at once
     more at the end, when it may have come or gone. progress: called with how many were read, and of how many.
     Raises OSError where the place of files cannot be read.
@@ -68,8 +70,10 @@ def inspect_store(
     doubtful: list[_Row] = []
     for done, row in enumerate(_rows(sessions), start=1):
         progress(done, max(done, of))  # some may have come since they were counted
+        if row.purged:  # its file has to be gone
+            continue
         known.add(row.path)
-        if not row.purged and _fault(store, row):
+        if _fault(store, row):
             doubtful.append(row)
     with reading(sessions) as session:
         # Pictures are kept for later comparisons; a report can do without them.
@@ -162,8 +166,11 @@ def _orphans(
     for some in _pages(strays):
         with reading(sessions) as session:
             paths = [path for _, path in some]
-            columns = (Photograph.path, Artefact.path, Scoring.pictures_path)
-            named = {path for one in columns for path in session.scalars(select(one).where(one.in_(paths)))}
+            queries = (
+                *(select(t.path).where(t.path.in_(paths), t.purged_at.is_(None)) for t in _TABLES),
+                select(Scoring.pictures_path).where(Scoring.pictures_path.in_(paths)),
+            )
+            named = {path for query in queries for path in session.scalars(query)}
         for kind, path in some:
             if path not in named and _is_there(store, path):
                 yield Finding(Fault.ORPHAN_FILE, kind, path)

@@ -113,6 +113,21 @@ def test_a_study_that_was_never_recorded_is_taken_in_as_if_it_came_over_the_netw
     }
 
 
+def test_a_file_that_came_again_while_retention_took_it_away_is_left_to_retention(
+    receiver: RunningReceiver,
+) -> None:
+    assert send(receiver, photograph()) == [0x0000]
+    (row,) = receiver.rows(Photograph)
+    with Session(receiver.engine) as session, session.begin():
+        session.get_one(Photograph, row.id).purged_at = NOON
+    found = _check(receiver)
+    assert (found.exit_code, "file without a row: 1" in found.output) == (1, True)
+    assert "for retention to take it away" in _check(receiver, "--repair").output
+    (again,) = receiver.rows(Photograph)
+    assert (again.id, again.purged_at) == (row.id, None)
+    assert _agrees(receiver)
+
+
 @pytest.mark.parametrize("what", ["a result of our own", "another instance than it says", "another class"])
 def test_a_file_that_the_receiver_would_not_keep_is_not_taken_in(
     receiver: RunningReceiver, what: str
