@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -94,30 +95,38 @@ def later_covered_studies(session: Session, sop_instance_uid: str, setup_digest:
     """Return the photographs of each study whose report may now have to show more than it does.
 
     Those are, of the patient's studies with a score under the setup, the next one by date after that of the
-    given photograph, which is compared with it, and the newest one. None while something else of the patient
-    waits for its own report, which will ask again.
+    given photograph, which is compared with it, and the newest one; each only unless it waits for a report of
+    its own, or another study of the patient does whose report will ask for it again.
     """
     (photograph,) = photographs_of(session, [sop_instance_uid])
     own = session.get_one(Encounter, photograph.encounter_pk)
-    waiting = session.scalar(
-        select(Photograph.id)
-        .join(Encounter, Encounter.id == Photograph.encounter_pk)
+    scored = _scored_encounters(session, own.patient_pk, setup_digest)
+    later = [one for one in scored if usable_date(one) and _order(one) > _order(own)]
+    if not usable_date(own) or not later:
+        return []
+    following, newest = later[0], later[-1]
+    waiting = [_order(one) for one in _waiting_encounters(session, own.patient_pk) if usable_date(one)]
+    chosen = []
+    # One that waits asks for the one that follows it, which need not be the one that follows here.
+    if following is not newest and not any(_order(own) <= one <= _order(following) for one in waiting):
+        chosen.append(following)
+    if not any(one <= _order(newest) for one in waiting):
+        chosen.append(newest)
+    return [found for one in chosen if (found := _scored_photographs(session, one.id, setup_digest))]
+
+
+def _waiting_encounters(session: Session, patient_pk: int) -> Sequence[Encounter]:
+    """Return the patient's studies with a photograph that no report covers."""
+    return session.scalars(
+        select(Encounter)
+        .join(Photograph, Photograph.encounter_pk == Encounter.id)
         .where(
-            Encounter.patient_pk == own.patient_pk,
+            Encounter.patient_pk == patient_pk,
             Photograph.report_pk.is_(None),
             Photograph.purged_at.is_(None),
         )
-        .limit(1)
-    )
-    if waiting is not None or not usable_date(own):
-        return []
-    later = [
-        one
-        for one in _scored_encounters(session, own.patient_pk, setup_digest)
-        if usable_date(one) and _order(one) > _order(own)
-    ]
-    chosen = dict.fromkeys([later[0].id, later[-1].id] if later else [])
-    return [found for key in chosen if (found := _scored_photographs(session, key, setup_digest))]
+        .distinct()
+    ).all()
 
 
 def _order(encounter: Encounter) -> tuple[str, str, str]:

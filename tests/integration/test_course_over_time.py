@@ -159,6 +159,29 @@ def test_a_prior_that_comes_late_makes_a_successor_of_the_next_report_that_has_a
     assert measured(newer[1], "SCORE_PREV") == [pytest.approx(1 + 6 * 80 / 255, abs=0.005)]
 
 
+@pytest.mark.parametrize(
+    ("known", "coming"),
+    [((), (5, 4, 3, 2, 1)), ((), (3, 1, 4, 2, 5)), ((3, 4), (2, 1)), ((2,), (1, 3))],
+    ids=["from the last", "in any order", "two priors", "a prior and a newer one"],
+)
+def test_encounters_that_come_together_end_up_compared_each_with_the_one_before(
+    archive: SmallArchive, known: tuple[int, ...], coming: tuple[int, ...]
+) -> None:
+    archive.options = ReportOptions(objects=frozenset())
+    for study in known:
+        archive.receive(photograph(study, brightness=40 * study))
+        archive.settle()
+    for study in coming:
+        archive.receive(photograph(study, brightness=40 * study))
+        archive.now += timedelta(seconds=1)
+    archive.settle()
+    newest = {str(report.StudyDate): report for report in archive.objects(STRUCTURED_REPORT)}
+    previous = [measured(newest[date], "SCORE_PREV") for date in sorted(newest)]
+    told = [[pytest.approx(1 + 6 * 40 * study / 255, abs=0.005)] for study in range(1, len(newest))]
+    assert previous == [[], *told]
+    assert max(Counter(str(one.StudyDate) for one in archive.objects(STRUCTURED_REPORT)).values()) <= 2
+
+
 def test_rescore_brings_the_whole_history_to_the_current_model(archive: SmallArchive) -> None:
     for study in (1, 2, 3):
         archive.receive(photograph(study, brightness=60 * study))
