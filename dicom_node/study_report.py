@@ -86,6 +86,19 @@ class StudyReporter:
         Raises MissingScoringError where one has no scoring under `setup`.
         """
         self._report(sop_instance_uids, setup)
+        self._refresh_later(sop_instance_uids, setup)
+
+    def refresh(self, sop_instance_uids: Sequence[str], setup: str) -> None:
+        """Refresh the later ones alone: whoever told the study may have been killed before.
+
+        Not where another setup has told it since: what is later is that one's, too.
+        """
+        with self.sessions() as session:
+            study = read_study(session, sop_instance_uids, setup)
+        if study.predecessor is not None and study.is_among(study.predecessor):
+            self._refresh_later(sop_instance_uids, setup)
+
+    def _refresh_later(self, sop_instance_uids: Sequence[str], setup: str) -> None:
         with self.sessions() as session:
             later = later_covered_studies(session, sop_instance_uids[0], setup)
         for photographs in later:

@@ -85,14 +85,16 @@ class StudySteps:
     def report_study(self, sop_instance_uids: Sequence[str]) -> None:
         """Write one report over these photographs of a study, which succeeds the study's newest one.
 
-        Does nothing where every photograph is covered by a report: this step was killed after its
-        commit, or a workflow over more photographs came first.
+        Not where every photograph is covered by a report: this step was killed after its commit, perhaps
+        before those of later studies, or a workflow over more photographs came first.
         """
+        setup = self.scorer.provenance.digest()
         with self.sessions() as session:
             photographs = photographs_of(session, list(sop_instance_uids))
         if all(photograph.report_pk is not None for photograph in photographs):
-            return
-        self.reporter.report(sop_instance_uids, self.scorer.provenance.digest())
+            self.reporter.refresh(sop_instance_uids, setup)
+        else:
+            self.reporter.report(sop_instance_uids, setup)
 
     def _unscored(self, following: Sequence[str], setup: str, most: int) -> list[Photograph]:
         """Return the first `most` of them that have no scoring under the setup."""

@@ -80,7 +80,11 @@ class ToldStudy:
         It may have been written over fewer ones after the others had been scored; then it shows the scores
         of all in the course, and tells of its own.
         """
-        return report.shown == self.shown and {one.scoring.id for one in self.told} <= set(report.scoring_pks)
+        return report.shown == self.shown and self.is_among(report)
+
+    def is_among(self, report: Artefact) -> bool:
+        """Whether the report tells of these scorings, perhaps beside others."""
+        return {one.scoring.id for one in self.told} <= set(report.scoring_pks)
 
     def comparison_of(self, one: ToldPhotograph) -> Artefact | None:
         """Return the photograph's comparison that shows all there is; None where none does.

@@ -460,15 +460,49 @@ def test_what_retention_took_away_waits_for_no_report_when_its_patient_is_opened
     assert previous == [[pytest.approx(1 + 6 * before / 255, abs=0.005)] for before in (90, 120)]
 
 
+class Killed(BaseException):
+    pass
+
+
+def kill(*_arguments: object, **_options: object) -> None:
+    raise Killed
+
+
+def test_what_was_killed_between_a_priors_report_and_the_next_one_refreshes_that_when_it_is_run_again(
+    archive: SmallArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.options = ReportOptions(objects=frozenset())
+    archive.receive(photograph(2))
+    archive.settle()
+    archive.receive(photograph(1, brightness=80))
+    with monkeypatch.context() as patched:
+        patched.setattr("dicom_node.study_report.later_covered_studies", kill)
+        with pytest.raises(Killed):
+            archive.settle()
+    assert [str(report.StudyDate) for report in archive.objects()] == ["20250210", "20250110"]
+    for _ in range(2):
+        archive.steps.report_study([str(photograph(1).SOPInstanceUID)])
+        assert [str(report.StudyDate) for report in archive.objects()][2:] == ["20250210"]
+    assert measured(archive.objects()[2], "SCORE_PREV") == [pytest.approx(1 + 6 * 80 / 255, abs=0.005)]
+
+
+def test_a_report_step_of_an_older_setup_that_comes_late_makes_nothing(archive: SmallArchive) -> None:
+    archive.options = ReportOptions(objects=frozenset())
+    for study in (1, 2):
+        archive.receive(photograph(study))
+    archive.settle()
+    archive.seed = 1
+    run(archive, "rescore", "TEST-1")
+    archive.settle()
+    made = len(archive.rows())
+    archive.seed = 0
+    archive.steps.report_study([str(photograph(1).SOPInstanceUID)])
+    assert len(archive.rows()) == made
+
+
 def test_what_was_killed_after_the_score_is_made_of_what_was_kept(
     archive: SmallArchive, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    class Killed(BaseException):
-        pass
-
-    def kill(*_arguments: object, **_options: object) -> None:
-        raise Killed
-
     archive.receive(photograph(1))
     with monkeypatch.context() as patched:
         patched.setattr("dicom_node.normalized_objects.read_header", kill)
