@@ -143,11 +143,16 @@ class StudyReporter:
     def _committed(
         self, study: ToldStudy, new: Sequence[_New], setup: str, created: datetime, *, as_read: bool
     ) -> bool:
-        """Record the objects, the report last, unless the study is no longer what they were made from."""
+        """Record the objects, the report last, unless the study is no longer what they were made from.
+
+        Never under a patient who has been merged into another meanwhile: nobody would tell the study again.
+        """
         with self.sessions.begin() as session:
             lock_patient(session, study.of_patient.id)
             now = read_study(session, [one.photograph.sop_instance_uid for one in study.told], setup)
-            if now.newest != study.newest or (now.shown != study.shown and not as_read):
+            if now.newest != study.newest or now.patient != study.patient:
+                return False
+            if now.shown != study.shown and not as_read:
                 return False
             for one in new:
                 row = add_artefact(

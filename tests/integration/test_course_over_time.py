@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from storage.intake import OtherPatientError, Outcome
 from storage.recent_studies import recent_studies
 from storage.retention import purge_photographs, purge_results
 from storage.tables import AuditEvent, Base, Delivery, Patient, Photograph
+from tests.overtaking import Once, OvertakenStore
 from tests.small_archive import SmallArchive, photograph
 from tests.small_scorer import executions
 from tests.unit.rows import write_beside
@@ -226,6 +228,25 @@ def test_merged_patients_are_reported_as_one_under_the_identity_that_stays(archi
     assert (audited.patient_id, audited.detail["merged_patient_id"]) == ("TEST-1", "TEST-OLD")
     run(archive, "patient", "merge", "TEST-1", "TEST-1", status=1)
     run(archive, "patient", "merge", "TEST-404", "TEST-1", status=1)
+
+
+def test_a_study_that_is_merged_while_its_report_is_written_is_told_of_the_patient_who_stays(
+    archive: SmallArchive,
+) -> None:
+    archive.receive(photograph(1, PatientID="TEST-OLD", PatientName="OLD^TEST"))
+    archive.receive(photograph(2))
+    merged = Once(lambda: run(archive, "patient", "merge", "TEST-OLD", "TEST-1"))
+    store = OvertakenStore(archive.store.folder, STRUCTURED_REPORT, merged)
+    steps, uid = archive.steps, str(photograph(1).SOPInstanceUID)
+    # As in a node on SQLite, which has no other process beside it that reports.
+    reporter = replace(steps.reporter, store=store, alone=True)
+    steps.score_photograph(uid)
+    replace(steps, reporter=reporter).report_study([uid])
+    archive.settle()
+    assert merged.called
+    for made in [*archive.objects(STRUCTURED_REPORT), *archive.objects(COMPARISON)]:
+        assert (made.PatientID, str(made.PatientName)) == ("TEST-1", "TEST^PATIENT")
+    assert inspect_store(archive.sessions, archive.store) == []
 
 
 def test_scores_whose_photographs_retention_took_are_told_in_the_reports_that_they_are_merged_into(
