@@ -24,16 +24,25 @@ def purge_photographs(
 ) -> int:
     """Delete the files of photographs received before a time; return how many. The caller commits.
 
-    Only such as a report covers, and of whose study every result has been delivered. begun: instead, those
-    with these paths, whose files are gone, whatever has been asked of them since they were due.
+    Only such as a report covers, and of whose study every result has been delivered and nothing waits for a
+    report, which tells of all that is there and reads their headers. begun: instead, those with these paths,
+    whose files are gone, whatever has been asked of them since they were due.
     """
+    other = aliased(Photograph)
+    unreported = exists(
+        select(other.id).where(
+            other.encounter_pk == Photograph.encounter_pk,
+            other.report_pk.is_(None),
+            other.purged_at.is_(None),
+        )
+    )
     undelivered = aliased(Artefact)
     waiting = exists(
         select(Delivery.id)
         .join(undelivered, undelivered.id == Delivery.artefact_pk)
         .where(undelivered.encounter_pk == Photograph.encounter_pk, Delivery.state.in_(UNDONE))
     )
-    due = and_(Photograph.report_pk.is_not(None), ~waiting)
+    due = and_(Photograph.report_pk.is_not(None), ~waiting, ~unreported)
     found = session.scalars(
         select(Photograph)
         .where(

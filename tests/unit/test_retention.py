@@ -193,6 +193,21 @@ def test_a_photograph_goes_only_once_it_is_reported(kept: _Kept) -> None:
     assert kept.files[0]
 
 
+def test_a_photograph_stays_while_a_later_one_of_its_study_waits_for_the_report_over_both(
+    kept: _Kept,
+) -> None:
+    _deliver(kept)
+    with kept.sessions.begin() as session:
+        report_pk = session.scalars(select(Photograph)).one().report_pk
+        later = add_photograph(session, "1.9", study="1.2.2", at=NOON + timedelta(days=11))
+    kept.keep_house(12)
+    assert kept.files[0]
+    with kept.sessions.begin() as session:
+        session.get_one(Photograph, later.id).report_pk = report_pk
+    kept.keep_house(13)
+    assert not kept.files[0]
+
+
 def test_no_days_keep_everything(kept: _Kept) -> None:
     _deliver(kept)
     kept.retention = Retention()
