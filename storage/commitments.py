@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from storage.moments import has_come
 from storage.tables import Artefact, Commitment, Photograph
 
 DUE = "due"
@@ -55,7 +56,7 @@ def add_request(
 def due_requests(session: Session, *, ae_title: str, now: datetime, limit: int) -> list[Commitment]:
     """Return at most `limit` requests of a sender whose report is to be sent now, oldest first."""
     query = select(Commitment).where(
-        Commitment.state == DUE, Commitment.ae_title == ae_title, Commitment.due_at <= now
+        Commitment.state == DUE, Commitment.ae_title == ae_title, has_come(Commitment.due_at, now)
     )
     return list(session.scalars(query.order_by(Commitment.id).limit(limit)))
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import Session
 
+from storage.moments import has_come
 from storage.tables import Artefact, Delivery
 
 DUE = "due"
@@ -60,7 +61,7 @@ def add_deliveries(
 
 def due(session: Session, *, destination: str, now: datetime, limit: int) -> list[PendingDelivery]:
     """Return at most `limit` deliveries to `destination` whose time has come, oldest first."""
-    wanted = (Delivery.state == DUE, Delivery.destination == destination, Delivery.due_at <= now)
+    wanted = (Delivery.state == DUE, Delivery.destination == destination, has_come(Delivery.due_at, now))
     return pending(session, *wanted, limit=limit)
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from storage.deliveries import DEAD, DELIVERED, DUE, UNCOMMITTED, PendingDelivery, pending
+from storage.moments import has_come
 from storage.tables import Artefact, Delivery
 
 
@@ -32,7 +33,7 @@ def to_ask(session: Session, *, destination: str, now: datetime, limit: int) -> 
         Delivery.state == UNCOMMITTED,
         Delivery.transaction_uid.is_(None),
         Delivery.destination == destination,
-        Delivery.due_at <= now,
+        has_come(Delivery.due_at, now),
     )
     return pending(session, *wanted, limit=limit)
 
@@ -43,7 +44,7 @@ def overdue(session: Session, *, destination: str, now: datetime, limit: int) ->
         Delivery.state == UNCOMMITTED,
         Delivery.transaction_uid.is_not(None),
         Delivery.destination == destination,
-        Delivery.due_at <= now,
+        has_come(Delivery.due_at, now),
     )
     return pending(session, *wanted, limit=limit)
 

@@ -11,9 +11,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from storage.encounter_scores import usable_date
+from storage.moments import has_come
 from storage.scorings import SCORED
 from storage.tables import Encounter, Photograph, Scoring
 from storage.urgency import Urgency, urgency
+
+# By less than this, among machines that share a database.
+_CLOCKS_DIFFER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,12 @@ def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> l
     uncovered = select(Photograph.encounter_pk).where(
         Photograph.report_pk.is_(None), Photograph.purged_at.is_(None)
     )
+    quiet = timedelta(seconds=quiet_seconds)
     encounters = session.scalars(
         select(Encounter)
         .where(
-            Encounter.id.in_(uncovered), Encounter.last_received_at <= now - timedelta(seconds=quiet_seconds)
+            Encounter.id.in_(uncovered),
+            has_come(Encounter.last_received_at, now - quiet, furthest=quiet + _CLOCKS_DIFFER),
         )
         .order_by(Encounter.last_received_at, Encounter.id)
     ).all()

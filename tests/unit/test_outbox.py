@@ -128,6 +128,14 @@ def test_nothing_is_sent_before_its_time(tmp_path: Path) -> None:
     assert len(sender.batches) == 2
 
 
+def test_what_was_made_while_the_clock_was_ahead_goes_out_once_it_is_set_right(tmp_path: Path) -> None:
+    sessions = database(tmp_path)
+    with sessions.begin() as session:
+        add_object(session, "1.1", ["PACS"])
+    clock = _Clock(NOON - timedelta(days=1000))
+    assert _outbox(sessions, _Answers(lambda _: DELIVERED), clock).deliver_due(_Peer()) == 1
+
+
 def test_a_permanent_failure_dies_at_once_and_leaves_the_others_alone(tmp_path: Path) -> None:
     sessions = database(tmp_path)
     with sessions.begin() as session:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.trigger import Trigger, workflow_id
 from storage.artefacts import STRUCTURED_REPORT, FinishedObject, add_artefact, cover_photographs
-from storage.studies import OpenStudy
+from storage.studies import OpenStudy, quiet_studies
 from storage.tables import Photograph
 from tests.unit.rows import NOON, add_photograph, database
 
@@ -77,6 +77,16 @@ def test_a_study_waits_until_nothing_came_for_the_quiet_period(tmp_path: Path) -
     clock.advance(1)
     assert trigger.sweep() == 1
     assert [study.photographs for study in queue.studies.values()] == [("1.1", "1.2")]
+
+
+def test_a_study_that_came_while_the_clock_was_ahead_does_not_wait_for_that_time(tmp_path: Path) -> None:
+    sessions = database(tmp_path)
+    with sessions.begin() as session:
+        add_photograph(session, "1.1", at=NOON + timedelta(days=1000))
+        add_photograph(session, "1.2", study="1.4", at=NOON + timedelta(minutes=5))
+        for quiet_seconds in (0, 10, 86_400):
+            (study,) = quiet_studies(session, now=NOON, quiet_seconds=quiet_seconds)
+            assert study.photographs == ("1.1",)
 
 
 def test_the_next_sweep_starts_nothing_twice(tmp_path: Path) -> None:
