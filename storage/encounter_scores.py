@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import select
@@ -58,12 +58,19 @@ def _score(encounter: Encounter, scorings: Sequence[tuple[str, Scoring]]) -> Enc
 
 
 def usable_date(encounter: Encounter) -> str:
-    """Return the study date, '' before 1900 and more than a day after the newest photograph's arrival.
+    """Return the study date; '' for no day of the calendar, before 1900, and too late.
 
-    A day, because a camera's clock and ours may be of different zones.
+    That is more than a day after the newest photograph's arrival, because a camera's clock and ours may be of
+    different zones.
     """
     latest = f"{encounter.last_received_at + timedelta(days=1):%Y%m%d}"
-    return encounter.study_date if EARLIEST_DATE <= encounter.study_date <= latest else ""
+    if not EARLIEST_DATE <= encounter.study_date <= latest:
+        return ""
+    try:
+        datetime.strptime(encounter.study_date, "%Y%m%d")
+    except ValueError:
+        return ""
+    return encounter.study_date
 
 
 def newest_setup(session: Session, patient_pk: int) -> str | None:

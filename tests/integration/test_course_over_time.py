@@ -184,6 +184,15 @@ def test_encounters_that_come_together_end_up_compared_each_with_the_one_before(
     assert max(Counter(str(one.StudyDate) for one in archive.objects(STRUCTURED_REPORT)).values()) <= 2
 
 
+def test_a_date_that_is_no_day_stands_before_no_encounter(archive: SmallArchive) -> None:
+    archive.options = ReportOptions(objects=frozenset())
+    for study, date in ((3, "20250310"), (4, "20250410"), (2, "20250231"), (1, "20250205")):
+        archive.receive(photograph(study, brightness=40 * study, StudyDate=date))
+        archive.settle()
+    (newest,) = [report for report in archive.objects()[4:] if str(report.StudyDate) == "20250310"]
+    assert measured(newest, "SCORE_PREV") == [pytest.approx(1 + 6 * 40 / 255, abs=0.005)]
+
+
 def test_rescore_brings_the_whole_history_to_the_current_model(archive: SmallArchive) -> None:
     for study in (1, 2, 3):
         archive.receive(photograph(study, brightness=60 * study))
