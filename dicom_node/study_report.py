@@ -123,9 +123,7 @@ class StudyReporter:
         as_read: also without the scores that came meanwhile.
         """
         if study.predecessor is not None and study.is_told_by(study.predecessor):
-            with self.sessions.begin() as session:
-                cover_photographs(session, study.predecessor, [one.photograph for one in study.told])
-            return True
+            return self._covered(study, study.predecessor)
         created = self.clock()
         with Unrecorded(self.sessions, self.store) as files:
             made = self._comparisons(study, files, created)
@@ -138,6 +136,15 @@ class StudyReporter:
         _log.info(
             "report done", sop_instance_uid=report.finished.sop_instance_uid, photographs=len(study.told)
         )
+        return True
+
+    def _covered(self, study: ToldStudy, report: Artefact) -> bool:
+        """Let the report that tells the study cover it, unless it was merged meanwhile."""
+        with self.sessions.begin() as session:
+            lock_patient(session, study.of_patient.id)
+            if session.get_one(Encounter, study.encounter.id).patient_pk != study.of_patient.id:
+                return False
+            cover_photographs(session, report, [one.photograph for one in study.told])
         return True
 
     def _committed(

@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
+from dicom_node.told_study import ToldStudy
 from reports.options import ReportOptions, ResultObject
 from reports.reported_scores import read_scores
 from storage.artefacts import (
@@ -31,7 +32,7 @@ from storage.instances import InstanceStore
 from storage.intake import OtherPatientError, Outcome
 from storage.recent_studies import recent_studies
 from storage.retention import purge_photographs, purge_results
-from storage.tables import AuditEvent, Base, Delivery, Patient, Photograph
+from storage.tables import Artefact, AuditEvent, Base, Delivery, Patient, Photograph
 from tests.overtaking import Once, OvertakenStore
 from tests.small_archive import SmallArchive, photograph
 from tests.small_scorer import executions
@@ -256,6 +257,29 @@ def test_a_study_that_is_merged_while_its_report_is_written_is_told_of_the_patie
     for made in [*archive.objects(STRUCTURED_REPORT), *archive.objects(COMPARISON)]:
         assert (made.PatientID, str(made.PatientName)) == ("TEST-1", "TEST^PATIENT")
     assert inspect_store(archive.sessions, archive.store) == []
+
+
+def test_a_study_that_is_merged_while_its_newest_report_is_found_to_do_is_told_of_the_patient_who_stays(
+    archive: SmallArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.options = ReportOptions(objects=frozenset())
+    archive.receive(photograph(1, PatientID="TEST-OLD", PatientName="OLD^TEST"))
+    archive.receive(photograph(2))
+    archive.settle()
+    run(archive, "rescore", "TEST-OLD")  # which leaves the report the newest
+    merged = Once(lambda: run(archive, "patient", "merge", "TEST-OLD", "TEST-1"))
+    is_told_by = ToldStudy.is_told_by
+
+    def overtaken(study: ToldStudy, report: Artefact) -> bool:
+        merged()
+        return is_told_by(study, report)
+
+    monkeypatch.setattr(ToldStudy, "is_told_by", overtaken)
+    archive.settle()
+    archive.settle()
+    assert merged.called
+    (newest,) = [one for one in archive.objects()[1:] if str(one.StudyDate) == "20250110"]
+    assert newest.PatientID == "TEST-1"
 
 
 def test_scores_whose_photographs_retention_took_are_told_in_the_reports_that_they_are_merged_into(
