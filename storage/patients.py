@@ -108,6 +108,9 @@ def merge(session: Session, source: Patient, into: Patient, *, at: datetime, act
     """
     if source.id == into.id:
         raise ValueError("a patient cannot be merged with itself")
+    # Whoever records a report locks its patient first, too.
+    for key in sorted((source.id, into.id)):
+        lock_patient(session, key)
     reopen(session, source)
     if _purged_studies(session, source):
         reopen(session, into)

@@ -19,6 +19,7 @@ from dicom_node.kept_pictures import KIND as PICTURES
 from dicom_node.queue_place import queue_place
 from dicom_node.settings import load_settings
 from dicom_node.stored_queue import QUEUE, WORKFLOW, queue_client, system_database_url, workflow_states
+from reports.options import ReportOptions
 from storage.artefacts import (
     COMPARISON,
     NORMALIZED_IN_PLACE,
@@ -28,12 +29,14 @@ from storage.artefacts import (
     TREND,
     FinishedObject,
     add_artefact,
+    cover_photographs,
 )
 from storage.database import open_database, sessions
 from storage.deliveries import UNCOMMITTED, mark_delivered
 from storage.delivery_commitments import take_commitment
 from storage.instances import InstanceStore
-from storage.tables import Artefact, Delivery, Patient, Photograph, Scoring
+from storage.patients import lock_patient
+from storage.tables import Artefact, Delivery, Encounter, Patient, Photograph, Scoring
 from tests.integration.running_node import wait_until
 from tests.overtaking import Once, OvertakenStore
 from tests.report_samples import encoded
@@ -158,6 +161,31 @@ def test_an_erasure_waits_for_what_another_process_is_recording(tmp_path: Path, 
     assert _files(archive) == []
     with archive.sessions() as session:
         assert session.scalars(select(Artefact)).all() == []
+    archive.engine.dispose()
+
+
+def test_a_merge_waits_for_what_another_process_is_recording(tmp_path: Path, postgresql) -> None:
+    archive = SmallArchive(
+        tmp_path, database_url=postgresql.database(), options=ReportOptions(objects=frozenset())
+    )
+    archive.receive(photograph(1, PatientID="TEST-OLD"))
+    archive.receive(photograph(2))
+    archive.settle()
+    (report, _) = archive.rows(STRUCTURED_REPORT)
+    command = [str(Path(sys.executable).with_name("facenorm")), "patient", "merge", "TEST-OLD", "TEST-1"]
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    looking = archive.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with archive.sessions() as session, looking.connect() as other:
+        one = session.scalars(select(Photograph).where(Photograph.report_pk == report.id)).one()
+        lock_patient(session, session.get_one(Encounter, one.encounter_pk).patient_pk)
+        with subprocess.Popen([*command, "--config", str(archive.config)], stderr=subprocess.PIPE) as merging:
+            wait_until(lambda: other.scalar(waiting), 20, "the merge to wait")
+            cover_photographs(session, report, [one])
+            session.commit()
+            _, said = merging.communicate(timeout=60)
+        assert (merging.returncode, said) == (0, b"")
+        session.refresh(one)
+        assert one.report_pk is None  # it is to be reported under the patient who stays
     archive.engine.dispose()
 
 
