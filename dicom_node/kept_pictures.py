@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
+import structlog
+from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmread
 
+from dicom_node.outage import is_outage
 from pipeline.result import FaceImages
 from reports.comparison_picture import Panels
+from storage.file_store import FileStore
+from storage.instances import intact
+
+_T = TypeVar("_T")
+_log = structlog.get_logger(__name__)
 
 KIND = "pictures"
 """The kind under which the instance store keeps them."""
@@ -35,3 +46,30 @@ def unpacked(content: bytes) -> Panels:
     if row.shape[1] != 3 * side:
         raise OSError("the kept pictures are damaged")
     return Panels(row[:, :side], row[:, side : 2 * side], row[:, 2 * side :])
+
+
+def read_panels(store: FileStore, path: str) -> Panels | None:
+    """Return the pictures of a scoring; None where their file is lost or damaged, and objects do without.
+
+    Raises UnreachableError where the files are away: they will be there again.
+    """
+    return _unless_lost(lambda: unpacked(store.read(path)))
+
+
+def read_image(store: FileStore, path: str) -> NDArray[np.uint8] | None:
+    """Return the pixels of an image of ours in the same way."""
+
+    def read() -> NDArray[np.uint8]:
+        return np.asarray(dcmread(intact(path, store.absolute(path))).pixel_array, dtype=np.uint8)
+
+    return _unless_lost(read)
+
+
+def _unless_lost(read: Callable[[], _T]) -> _T | None:
+    try:
+        return read()
+    except OSError as error:  # a restored backup may lack them
+        if is_outage(error):
+            raise
+        _log.warning("kept pictures not read", error=type(error).__name__)
+        return None

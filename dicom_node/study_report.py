@@ -13,12 +13,11 @@ from datetime import datetime
 import numpy as np
 import structlog
 from numpy.typing import NDArray
-from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.finished_objects import Unrecorded, reference
-from dicom_node.kept_pictures import unpacked
+from dicom_node.kept_pictures import read_image, read_panels
 from dicom_node.photograph_header import read_header
 from dicom_node.told_study import ToldPhotograph, ToldStudy, read_study
 from pipeline.result import Score
@@ -185,10 +184,8 @@ class StudyReporter:
             path = one.scoring.pictures_path
             if not isinstance(one.result, Score) or path is None or study.comparison_of(one):
                 continue
-            try:
-                panels = unpacked(self.store.read(path))
-            except OSError as error:  # the report can do without; a restored backup may lack them
-                _log.warning("kept pictures not read", error=type(error).__name__)
+            panels = read_panels(self.store, path)
+            if panels is None:
                 continue
             # What draws is imported where it is wanted: no node shall wait for it at its start.
             from reports.comparison_image import build_comparison_image
@@ -245,15 +242,16 @@ class StudyReporter:
     ) -> tuple[ObjectReference, NDArray[np.uint8]] | None:
         """Return the comparison of the newest photograph that has one, and its pixels.
 
-        One that retention has taken away cannot be drawn.
+        One that retention has taken away, or that is lost, cannot be drawn.
         """
         for one in reversed(study.told):
             new, old = made.get(one.scoring.id), study.comparison_of(one)
             found = new.finished if new else old if old and old.purged_at is None else None
             where = reference(found)
             if found is not None and where is not None:
-                pixels = dcmread(self.store.absolute(found.path)).pixel_array
-                return where, np.asarray(pixels, dtype=np.uint8)
+                pixels = read_image(self.store, found.path)
+                if pixels is not None:
+                    return where, pixels
         return None
 
     def _structured_report(

@@ -28,6 +28,7 @@ from storage.artefacts import (
 )
 from storage.consistency import inspect_store
 from storage.deliveries import DELIVERED
+from storage.file_store import UnreachableError
 from storage.instances import InstanceStore
 from storage.intake import OtherPatientError, Outcome
 from storage.recent_studies import recent_studies
@@ -445,6 +446,37 @@ def test_every_file_has_its_row_and_lost_pictures_cost_the_comparison_alone(arch
     archive.settle()
     assert kinds(archive)[STRUCTURED_REPORT] == 2
     assert kinds(archive)[COMPARISON] == 2  # the first one's is not made anew
+
+
+@pytest.mark.parametrize("content", [None, b"damaged"], ids=["lost", "damaged"])
+def test_a_comparison_whose_file_is_lost_is_on_no_page_and_costs_no_report(
+    archive: SmallArchive, content: bytes | None
+) -> None:
+    archive.receive(photograph(1))
+    archive.settle()
+    (row,) = archive.rows(COMPARISON)
+    file = archive.store.absolute(row.path)
+    file.write_bytes(content) if content else file.unlink()
+    archive.receive(photograph(1, 2, brightness=0))  # rejected, so that the comparison stays the newest
+    archive.settle()
+    assert len(archive.rows(STRUCTURED_REPORT)) == 2
+    assert "SourceInstanceSequence" not in archive.objects(PATIENT_PDF)[-1]
+
+
+def test_a_comparison_is_made_once_the_bucket_that_has_its_pictures_is_back(archive: SmallArchive) -> None:
+    class Away(InstanceStore):
+        def read(self, path: str) -> bytes:
+            raise UnreachableError
+
+    archive.options = ReportOptions(objects=frozenset({ResultObject.COMPARISON}))
+    archive.receive(photograph(1))
+    uid, steps = str(photograph(1).SOPInstanceUID), archive.steps
+    steps.score_photograph(uid)
+    away = replace(steps.reporter, store=Away(archive.store.folder))
+    with pytest.raises(UnreachableError):
+        replace(steps, reporter=away).report_study([uid])
+    steps.report_study([uid])
+    assert kinds(archive) == {COMPARISON: 1, STRUCTURED_REPORT: 1}
 
 
 def test_a_comparison_of_another_model_is_on_no_page_and_in_no_report(archive: SmallArchive) -> None:
