@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import structlog
 from dbos import DBOSClient, WorkflowStatus
 
-from dicom_node.listed_workflows import in_states
+from dicom_node.listed_workflows import in_states, of_ids
 from dicom_node.stored_queue import FAILED, QUEUE, UNFINISHED, WORKFLOW, depth_of, queue_client, whole
 from storage.studies import OpenStudy
 
 _log = structlog.get_logger(__name__)
-
-# In one query: PostgreSQL takes 65,535 parameters.
-_IDENTIFIERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +51,7 @@ class SharedQueue:
 
     def known(self, workflow_ids: Sequence[str]) -> set[str]:
         """Return those ids that have a workflow already, in whatever state."""
-        found: set[str] = set()
-        for start in range(0, len(workflow_ids), _IDENTIFIERS):
-            part = list(workflow_ids[start : start + _IDENTIFIERS])
-            statuses = self._client.list_workflows(workflow_ids=part, load_input=False, load_output=False)
-            found.update(status.workflow_id for status in statuses)
-        return found
+        return of_ids(self._client.list_workflows, workflow_ids)
 
     def unfinished(self, workflow_ids: Collection[str]) -> set[str]:
         """Return those ids whose workflow waits or runs."""

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from dbos import DBOS, DBOSConfig, Queue, SetEnqueueOptions, SetWorkflowID
 
-from dicom_node.listed_workflows import in_states
+from dicom_node.listed_workflows import in_states, of_ids
 from dicom_node.logs import innermost
 from dicom_node.outage import outlast
 from dicom_node.stored_queue import (
@@ -168,10 +168,7 @@ class StudyQueue:
 
     def known(self, workflow_ids: Sequence[str]) -> set[str]:
         """Return those ids that have a workflow already, in whatever state."""
-        if not workflow_ids:
-            return set()
-        found = DBOS.list_workflows(workflow_ids=list(workflow_ids), load_input=False, load_output=False)
-        return {status.workflow_id for status in found}
+        return of_ids(DBOS.list_workflows, workflow_ids)
 
     def unfinished(self, workflow_ids: Sequence[str]) -> set[str]:
         """Return those ids whose workflow waits or runs."""

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from dbos import DBOS
 
 from dicom_node.stored_queue import forget_failed_workflows, system_database, workflow_states
 from dicom_node.workflow import StudyQueue
@@ -57,6 +59,25 @@ def test_photographs_come_in_order_and_the_report_last(tmp_path: Path) -> None:
         time.sleep(1.5)
         assert queue.known(["w", "other"]) == {"w"}
     assert done == ["1.3", "1.4", ["1.3", "1.4"]]
+
+
+def test_more_studies_may_wait_than_a_statement_has_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"w{number}" for number in range(40_000)]
+
+    def list_workflows(*, workflow_ids: list[str], **_: object) -> list[SimpleNamespace]:
+        assert len(workflow_ids) <= 32_766  # what SQLite takes unless it was built for more
+        return [SimpleNamespace(workflow_id=name) for name in workflow_ids]
+
+    monkeypatch.setattr(DBOS, "list_workflows", list_workflows)
+    queue = StudyQueue(
+        system_database=tmp_path,
+        setup_digest="",
+        score_photograph=lambda *_: None,
+        report_study=lambda _: None,
+    )
+    assert queue.known(names) == set(names)
 
 
 def test_one_study_at_a_time(tmp_path: Path) -> None:
