@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.encounter_score import EncounterScore
 from reports.notices import RESEARCH_USE_NOTICE
+from reports.plain_font import font
 
 WIDTH: Final = 1536
 HEIGHT: Final = 1024
@@ -21,6 +22,9 @@ _DPI: Final = 128
 _CURRENT: Final = "#005493"
 _OTHERS: Final = ("#6e6e6e", "#a0522d", "#2e7d32", "#7b1fa2")
 _MARKERS: Final = ("s", "^", "D", "v", "P")  # one more than colours: twenty setups look different
+# Pixels: what a line of the legend has beside its marker, and its letters, rounded up.
+_LEGEND_ROOM: Final = 1400
+_LEGEND_FONT: Final = font(21)
 # Shares of the height. A line of the legend; how far below the axes it begins; where the axes end when it has
 # four lines; where they end at most.
 _LINE, _LEGEND_BELOW, _AXES_BOTTOM, _HIGHEST_BOTTOM, _AXES_TOP = 0.031, 0.068, 0.24, 0.7, 0.92
@@ -90,5 +94,17 @@ def _draw_setup(axes, scores: Sequence[EncounterScore], current: bool, number: i
 
 
 def _label(one: EncounterScore, current: bool) -> str:
-    words = f"{one.generator}, {one.regressor}, version {one.software_version}, setup {one.setup_digest[:8]}"
-    return words if current else f"{words}: another model or settings, not comparable"
+    told = f", version {one.software_version}, setup {one.setup_digest[:8]}"
+    told += "" if current else ": another model or settings, not comparable"
+    # A site names its models as it likes: what follows the names must stay in the picture.
+    room = _LEGEND_ROOM - _LEGEND_FONT.getlength(told)
+    names = f"{one.generator}, {one.regressor}"
+    longest = max(len(one.generator), len(one.regressor))
+    while longest > 1 and _LEGEND_FONT.getlength(names) > room:
+        longest -= 1
+        names = ", ".join(_shortened(name, longest) for name in (one.generator, one.regressor))
+    return f"{names}{told}"
+
+
+def _shortened(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}\N{HORIZONTAL ELLIPSIS}"

@@ -190,6 +190,16 @@ def test_the_names_of_many_models_leave_the_research_notice_readable() -> None:
     assert (notice[0] == notice[2]).all()
 
 
+def test_long_names_of_models_leave_the_legend_in_the_picture() -> None:
+    *_, before, now = course().shown
+    shown = [replace(before, setup_digest="1" * 64), now]
+    edges = {}
+    for name in ("mobilestylegan", "W" * 64):
+        named = [replace(one, generator=name, regressor=name) for one in shown]
+        edges[name] = np.flatnonzero((draw_trend(named, now.setup_digest)[850:960] < 200).any(axis=(0, 2)))
+    assert all(ink.min() > 20 and ink.max() < WIDTH - 20 for ink in edges.values())
+
+
 @pytest.mark.parametrize(("synthetic", "said"), [(True, "Synthetic regressor"), (False, "Site-calibrated")])
 def test_the_trend_says_where_its_scores_come_from(synthetic: bool, said: str) -> None:
     told = course(score(provenance=provenance(regressor_is_synthetic=synthetic)))
