@@ -62,12 +62,14 @@ class NormalizedObjects:
         if not wanted:
             return
         with self.sessions() as session:
+            # Before it is asked whether they are made: each statement may see what another worker has
+            # committed since the last, and its objects must not be taken for those that ours succeed.
+            predecessors = {kind: latest_of_photograph(session, photograph, kind) for kind in wanted}
             if _are_made(session, photograph, scoring, wanted):
                 return
             encounter = session.get_one(Encounter, photograph.encounter_pk)
             patient = session.get_one(Patient, encounter.patient_pk)
             others = newest_files(session, patient.id)
-            predecessors = {kind: latest_of_photograph(session, photograph, kind) for kind in wanted}
         pictures = self._pictures(photograph, scoring.pictures_path, images)
         header = read_header(
             self.store.absolute(photograph.path), patient, (self.store.absolute(one) for one in others)

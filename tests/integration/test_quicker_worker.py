@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import func, select
 
+from dicom_node import normalized_objects
 from dicom_node.study_steps import StudySteps
 from pipeline.result import FaceImages, Provenance, Rejection, Scored
 from reports.options import ReportOptions, ResultObject
@@ -21,6 +22,7 @@ from tests.overtaking import Once, OvertakenStore
 from tests.small_archive import SmallArchive, photograph
 from tests.small_scorer import SmallScorer, executions
 
+_NORMALIZED_ONLY = ReportOptions(objects=frozenset({ResultObject.NORMALIZED}))
 UIDS = [str(photograph(1, number).SOPInstanceUID) for number in (1, 2)]
 
 
@@ -52,8 +54,7 @@ class _Overtaken:
 
 @pytest.fixture
 def archive(tmp_path: Path, database_url: str) -> Iterator[SmallArchive]:
-    options = ReportOptions(objects=frozenset({ResultObject.NORMALIZED}))
-    archive = SmallArchive(tmp_path, options=options, database_url=database_url)
+    archive = SmallArchive(tmp_path, options=_NORMALIZED_ONLY, database_url=database_url)
     for number in (1, 2):
         archive.receive(photograph(1, number, brightness=60 * number))
     yield archive
@@ -90,6 +91,28 @@ def test_objects_that_another_recorded_first_are_not_recorded_again(archive: Sma
     slow.score_photograph(UIDS[0])
     assert len(archive.rows(NORMALIZED_PHOTOGRAPH)) == 1
     assert _agrees(archive)
+
+
+@pytest.mark.parametrize("read", ["latest_of_photograph", "object_of_scoring"])
+def test_objects_that_another_recorded_while_ours_asks_for_them_are_not_taken_for_predecessors(
+    tmp_path: Path, postgresql, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    # SQLite lets nobody else write meanwhile.
+    archive = SmallArchive(tmp_path, options=_NORMALIZED_ONLY, database_url=postgresql.database())
+    archive.receive(photograph(1))
+    overtake = Once(lambda: archive.steps.score_photograph(UIDS[0]))
+    ask: Callable[..., object] = getattr(normalized_objects, read)
+
+    def ask_late(*arguments: object) -> object:
+        overtake()
+        return ask(*arguments)
+
+    monkeypatch.setattr(normalized_objects, read, ask_late)
+    archive.steps.score_photograph(UIDS[0])
+    assert overtake.called
+    assert len(archive.rows(NORMALIZED_PHOTOGRAPH)) == 1
+    assert _agrees(archive)
+    archive.engine.dispose()
 
 
 def _overtaken_reporter(archive: SmallArchive, overtake: Callable[[], None]) -> StudySteps:
