@@ -32,12 +32,10 @@ def sharpness(picture: Picture, landmarks: Points) -> float:
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     side = (_SHARPNESS_SIDE, _SHARPNESS_SIDE)
     small = np.asarray(cv2.resize(grey, side, interpolation=cv2.INTER_AREA), dtype=np.float32)
-    inside = np.zeros(small.shape, np.uint8)
-    hull = cv2.convexHull(np.round(landmarks[17:] * _SHARPNESS_SIDE / ALIGNED_SIDE).astype(np.int32))
-    cv2.fillConvexPoly(inside, hull, 1)
-    had = _gradients(small)[inside > 0].sum()
+    inside = _inner_face(landmarks, _SHARPNESS_SIDE)
+    had = _gradients(small)[inside].sum()
     blurred = np.asarray(cv2.GaussianBlur(small, (0, 0), _REBLUR), dtype=np.float32)
-    left = _gradients(blurred)[inside > 0].sum()
+    left = _gradients(blurred)[inside].sum()
     return float(1 - left / had) if had > 0 else 0.0
 
 
@@ -58,9 +56,7 @@ def brightness(picture: Picture, landmarks: Points) -> float:
     Skin of any colour has them, so this tells a dim photograph from a dark face. picture: aligned,
     (1024, 1024, 3), uint8 RGB. landmarks: (68, 2) in it.
     """
-    inside = np.zeros(picture.shape[:2], np.uint8)
-    cv2.fillConvexPoly(inside, cv2.convexHull(np.round(landmarks[17:]).astype(np.int32)), 1)
-    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[inside > 0]
+    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[_inner_face(landmarks, ALIGNED_SIDE)]
     return float(np.quantile(luma, 0.99) / 255) if len(luma) else 0.0
 
 
@@ -111,6 +107,14 @@ def _skin(lab: NDArray[np.float32], points: Points) -> NDArray[np.float32]:
     """Return the colour of the skin around the eyes, which masks leave free, (3,)."""
     spots = [points[list(pair)].mean(0) for pair in _UPPER_SKIN]
     return np.asarray(np.median([_around(lab, spot) for spot in spots], axis=0), dtype=np.float32)
+
+
+def _inner_face(landmarks: Points, side: int) -> NDArray[np.bool_]:
+    """Return what lies between brows and mouth in the aligned frame, (side, side)."""
+    inside = np.zeros((side, side), np.uint8)
+    hull = cv2.convexHull(np.round(landmarks[17:] * side / ALIGNED_SIDE).astype(np.int32))
+    cv2.fillConvexPoly(inside, hull, 1)
+    return inside > 0
 
 
 def _gradients(grey: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -43,7 +43,7 @@ def file_name(kind: str, sop_instance_uid: str, digest: str) -> str:
 
 def matches_name(path: str, data: bytes) -> bool:
     """Whether `data` is what the path that `file_name` gave says."""
-    return hashlib.sha256(data).hexdigest()[:24] == path[-28:-4]
+    return _is_named(path, hashlib.sha256(data).hexdigest())
 
 
 def intact(path: str, file: Path) -> Path:
@@ -59,9 +59,14 @@ def intact(path: str, file: Path) -> Path:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except FileNotFoundError:
         return file
-    if digest[:24] != path[-28:-4]:
+    if not _is_named(path, digest):
         raise DamagedFileError("the file is not what its name says")
     return file
+
+
+def _is_named(path: str, digest: str) -> bool:
+    """Whether the path is of a file with this SHA-256."""
+    return digest[:24] == path[-28:-4]
 
 
 class InstanceStore:

@@ -8,10 +8,8 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
+from storage.moments import CLOCKS_DIFFER, has_come
 from storage.tables import Lease
-
-# By less than this, among machines that share a database.
-_CLOCKS_DIFFER = timedelta(hours=1)
 
 
 def hold_lease(
@@ -22,8 +20,9 @@ def hold_lease(
     A holder that dies loses it when its time is over: call this more often than that. One that lasts longer
     than any is given was taken while a clock was wrong, and counts as over.
     """
-    until = now + timedelta(seconds=seconds)
-    free = or_(Lease.holder == holder, Lease.until <= now, Lease.until > until + _CLOCKS_DIFFER)
+    lasts = timedelta(seconds=seconds)
+    until = now + lasts
+    free = or_(Lease.holder == holder, has_come(Lease.until, now, furthest=lasts + CLOCKS_DIFFER))
     with sessions.begin() as session:
         renewed = session.scalars(
             update(Lease)

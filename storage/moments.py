@@ -7,6 +7,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
+CLOCKS_DIFFER = timedelta(hours=1)
+"""By less than this, among machines that share a database."""
+
 # No setting puts anything off for longer than two weeks.
 _FURTHEST = timedelta(days=15)
 

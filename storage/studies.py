@@ -11,13 +11,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from storage.encounter_scores import usable_date
-from storage.moments import has_come
+from storage.moments import CLOCKS_DIFFER, has_come
 from storage.scorings import SCORED
 from storage.tables import Encounter, Photograph, Scoring
 from storage.urgency import Urgency, urgency
-
-# By less than this, among machines that share a database.
-_CLOCKS_DIFFER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,7 @@ def quiet_studies(session: Session, *, now: datetime, quiet_seconds: float) -> l
         select(Encounter)
         .where(
             Encounter.id.in_(uncovered),
-            has_come(Encounter.last_received_at, now - quiet, furthest=quiet + _CLOCKS_DIFFER),
+            has_come(Encounter.last_received_at, now - quiet, furthest=quiet + CLOCKS_DIFFER),
         )
         .order_by(Encounter.last_received_at, Encounter.id)
     ).all()
