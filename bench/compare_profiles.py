@@ -62,9 +62,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--photos", type=Path, required=True, help="a folder of frontal photographs")
-    arguments.add_argument("--pattern", default="*_03.jpg", help="which of its files, one a person")
-    arguments.add_argument("--faces", type=int, default=10)
+    add_photo_arguments(arguments, faces=10)
     arguments.add_argument("--profiles", nargs="*", default=[], help="profiles to compute")
     arguments.add_argument("--part", default="0/1", help="I/N: only every N-th photograph")
     arguments.add_argument("--folder", type=Path, default=Path("out/profiles"))
@@ -72,11 +70,7 @@ def main() -> None:
     arguments.add_argument("--against", default="fast", help="the profile that is compared")
     arguments.add_argument("--reference", default="reference", help="the profile that it is compared with")
     options = arguments.parse_args()
-    keep_freed_memory()
-    generator = load_generator(GENERATOR, choose_device("auto"))
-    metric = load_metric(generator.device)
-    plain = Profile.from_card(generator.card.profiles["reference"])
-    bench = Bench(generator, metric, FaceMeasurer(generator, metric, load_face_finder(), plain, 0))
+    bench = load_bench(seed=0)
     options.folder.mkdir(parents=True, exist_ok=True)
     part, parts = (int(n) for n in options.part.split("/"))
     for name in options.profiles:
@@ -84,6 +78,22 @@ def main() -> None:
             compute(bench, name, number, options)
     if options.report:
         report(bench, options)
+
+
+def add_photo_arguments(arguments: argparse.ArgumentParser, *, faces: int) -> None:
+    """Add what says which photographs are measured; faces: how many of them by default."""
+    arguments.add_argument("--photos", type=Path, required=True, help="a folder of frontal photographs")
+    arguments.add_argument("--pattern", default="*_03.jpg", help="which of its files, one a person")
+    arguments.add_argument("--faces", type=int, default=faces)
+
+
+def load_bench(seed: int) -> Bench:
+    """Load what photographs are measured with under `reference`; seed: of what it draws."""
+    keep_freed_memory()
+    generator = load_generator(GENERATOR, choose_device("auto"))
+    metric = load_metric(generator.device)
+    plain = Profile.from_card(generator.card.profiles["reference"])
+    return Bench(generator, metric, FaceMeasurer(generator, metric, load_face_finder(), plain, seed))
 
 
 def compute(bench: Bench, name: str, number: int, options: argparse.Namespace) -> None:
@@ -207,13 +217,18 @@ def compared(rows: list[dict[str, dict[str, float]]], reference: str, against: s
         record[f"{key}_ratio"] = round(float(ratio), 4)
     for key in rows[0][reference]:
         if key[:2] in ("d_", "l_", "c_", "n_", "s_") or key == "score":
-            a, b = column(against, key), column(reference, key)
-            if len(rows) > 2:
-                record[f"{key}_r"] = round(float(pearsonr(a, b).statistic), 4)
-            record[f"{key}_mean_difference"] = round(float((a - b).mean()), 4)
-    score = column(against, "score") - column(reference, "score")
-    record["score_mean_absolute_difference"] = round(float(np.abs(score).mean()), 4)
+            found = agreement(column(against, key), column(reference, key))
+            if key != "score":
+                del found["mean_absolute_difference"]
+            record |= {f"{key}_{figure}": value for figure, value in found.items()}
     return record
+
+
+def agreement(a: NDArray[np.float64], b: NDArray[np.float64]) -> dict[str, float]:
+    """Return how far two columns agree: Pearson's R of three or more, and differences of `a` from `b`."""
+    figures = {"r": pearsonr(a, b).statistic} if len(a) > 2 else {}
+    figures |= {"mean_difference": (a - b).mean(), "mean_absolute_difference": np.abs(a - b).mean()}
+    return {name: round(float(figure), 4) for name, figure in figures.items()}
 
 
 if __name__ == "__main__":

@@ -12,68 +12,38 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.progress import track
 from safetensors.torch import load_file, save_file
-from scipy.stats import pearsonr
 from torch import Tensor
 
-from bench.compare_profiles import Bench, picture, tensors
+from bench.compare_profiles import Bench, add_photo_arguments, agreement, load_bench, picture, tensors
 from bench.table import show
-from models.allocator import keep_freed_memory
-from models.catalog import GENERATOR
-from models.generator import choose_device, load_generator
-from models.lpips import load_metric
 from models.regressor import load_regressor
 from pipeline.descent import descend, row_generators
-from pipeline.face import load_face_finder
 from pipeline.kept_measurements import averaged_features
 from pipeline.latents import Latents
 from pipeline.locating import AlignedFace
-from pipeline.measurement import FaceMeasurer
 from pipeline.plain_loop import objective_for
 from pipeline.profile import Profile
 
 _SEED = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """How far two columns of scores agree: Pearson's R, mean difference and mean of absolute differences."""
-
-    r: float
-    mean_difference: float
-    mean_absolute_difference: float
-
-    @staticmethod
-    def of(a: NDArray[np.float64], b: NDArray[np.float64]) -> Agreement:
-        """Compare `a` with `b`, in points."""
-        difference = a - b
-        figures = (pearsonr(a, b).statistic, difference.mean(), np.abs(difference).mean())
-        return Agreement(*(round(float(figure), 3) for figure in figures))
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--photos", type=Path, required=True, help="a folder of frontal photographs")
-    arguments.add_argument("--pattern", default="*_03.jpg", help="which of its files, one a person")
-    arguments.add_argument("--faces", type=int, default=12)
+    add_photo_arguments(arguments, faces=12)
     arguments.add_argument("--folder", type=Path, default=Path("out/plain_loop_again"))
     arguments.add_argument("--before", type=Path, default=Path("bench/results/compare_profiles.json"))
     arguments.add_argument("--output", type=Path, default=Path("bench/results/plain_loop_again.json"))
     options = arguments.parse_args()
-    keep_freed_memory()
-    generator = load_generator(GENERATOR, choose_device("auto"))
-    metric = load_metric(generator.device)
-    profile = Profile.from_card(generator.card.profiles["reference"])
-    bench = Bench(generator, metric, FaceMeasurer(generator, metric, load_face_finder(), profile, _SEED))
+    bench = load_bench(_SEED)
+    profile = Profile.from_card(bench.generator.card.profiles["reference"])
     before = json.loads(options.before.read_text())["photographs"]
     options.folder.mkdir(parents=True, exist_ok=True)
     again = [
@@ -120,7 +90,7 @@ def agreements(again: list[float], before: list[dict[str, dict[str, float]]]) ->
     }
     record: dict[str, object] = {"photographs": len(again), "scores_again": [round(s, 3) for s in again]}
     for name, columns in pairs.items():
-        record[name] = asdict(Agreement.of(*columns))
+        record[name] = agreement(*columns)
     return record
 
 

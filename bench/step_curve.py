@@ -20,7 +20,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from bench.compare_profiles import Bench, picture, tensors
+from bench.compare_profiles import Bench, add_photo_arguments, picture, tensors
 from bench.table import show
 from models.allocator import keep_freed_memory
 from models.catalog import GENERATOR
@@ -57,9 +57,7 @@ def of_photographs(
     arguments = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--photos", type=Path, required=True, help="a folder of frontal photographs")
-    arguments.add_argument("--pattern", default="*_03.jpg", help="which of its files, one a person")
-    arguments.add_argument("--faces", type=int, default=8)
+    add_photo_arguments(arguments, faces=8)
     arguments.add_argument("--output", type=Path, default=output)
     options = arguments.parse_args()
     keep_freed_memory()

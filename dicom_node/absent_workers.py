@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.hand_back import STARTS, hand_back_or_give_up
+from dicom_node.resigning import resign
 from dicom_node.shared_queue import SharedQueue
-from storage.leases import give_up_lease, hold_lease
+from storage.leases import hold_lease
 from storage.workers import (
     beats_of_living,
     forget_workers,
@@ -79,11 +79,8 @@ class AbsentWorkers:
             raise
 
     def resign(self) -> None:
-        """Let another process be elected at once; in its own time where the database is away."""
-        try:
-            give_up_lease(self._sessions, LEASE, self._holder)
-        except SQLAlchemyError as error:
-            _log.warning("could not resign", error=type(error).__name__)
+        """Let another process be elected at once."""
+        resign(self._sessions, LEASE, self._holder)
 
     def _turn(self) -> bool:
         now = self._clock()

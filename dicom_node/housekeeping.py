@@ -11,14 +11,14 @@ from functools import partial
 from uuid import uuid4
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
+from dicom_node.resigning import resign
 from dicom_node.settings_sections import Retention
 from storage.commitments import forget_unreportable
 from storage.deliveries import give_up_unknown
 from storage.file_store import FileStore
-from storage.leases import give_up_lease, hold_lease
+from storage.leases import hold_lease
 from storage.retention import purge_photographs, purge_results
 
 _log = structlog.get_logger(__name__)
@@ -65,11 +65,8 @@ class Housekeeping:
         return True
 
     def resign(self) -> None:
-        """Let another process be elected at once; in its own time where the database is away."""
-        try:
-            give_up_lease(self.sessions, LEASE, self.holder)
-        except SQLAlchemyError as error:
-            _log.warning("could not resign", error=type(error).__name__)
+        """Let another process be elected at once."""
+        resign(self.sessions, LEASE, self.holder)
 
     def _look_at_the_disk(self) -> None:
         if self.store.free_bytes() < 2 * self.minimum_free_bytes:

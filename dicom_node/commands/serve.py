@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dicom_node.commands.scorer_factory import scorer_factory_or_exit
 from dicom_node.core import NodeError
 from dicom_node.core_file import leave_no_core_file
 from dicom_node.logs import configure_logs, watch_threads
 from dicom_node.node import Node
-from dicom_node.scorer_loading import ScorerFactory, ScorerUnusableError, load_scorer, refuse_missing_files
+from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.until_stopped import Signals, end, freeze_what_is_loaded
 from models.allocator import keep_some_freed_memory
@@ -34,15 +34,7 @@ def serve(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    factory = None
-    if not no_score:
-        try:
-            # Before photographs are taken in, which nobody would score.
-            refuse_missing_files(settings.scoring)
-        except ScorerUnusableError as error:
-            typer.echo(f"facenorm serve: {error}", err=True)
-            raise typer.Exit(1) from None
-        factory = partial(load_scorer, settings.scoring, settings.quality.thresholds())
+    factory = None if no_score else scorer_factory_or_exit(settings, "serve")
     raise typer.Exit(run_node(settings, factory, reread=lambda: load_settings(config)))
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dicom_node.commands.scorer_factory import scorer_factory_or_exit
 from dicom_node.core import NodeError
 from dicom_node.core_file import leave_no_core_file
 from dicom_node.logs import configure_logs, watch_threads
-from dicom_node.scorer_loading import ScorerFactory, ScorerUnusableError, load_scorer, refuse_missing_files
+from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.settings import Settings, SettingsError, load_settings
 from dicom_node.until_stopped import Signals, end
 from dicom_node.worker import Worker
@@ -38,12 +38,7 @@ def worker(
     except SettingsError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    try:
-        refuse_missing_files(settings.scoring)
-    except ScorerUnusableError as error:
-        typer.echo(f"facenorm worker: {error}", err=True)
-        raise typer.Exit(1) from None
-    factory = partial(load_scorer, settings.scoring, settings.quality.thresholds())
+    factory = scorer_factory_or_exit(settings, "worker")
     raise typer.Exit(run_worker(settings, factory, status_port=status_port))
 
 
