@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from dicom_node.backup import BackupError, Contents, restore_backup, write_backup
-from dicom_node.commands.counted_files import counted_files
 from dicom_node.commands.node_database import node_database
 from dicom_node.commands.patient_lookup import operator
+from dicom_node.commands.progress_bars import counted_files
 from dicom_node.core import NodeError, open_store
 from dicom_node.settings import Settings, SettingsError, load_settings
 from storage.consistency import inspect_store

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dicom_node.commands.progress_bars import bar, counted_photographs
 from dicom_node.commands.scoring_options import Device, GeneratorName, ProfileName, Seed
 from dicom_node.logs import configure_logs
 from dicom_node.settings import SettingsError, load_settings
@@ -183,16 +181,16 @@ def _run(
     except Exception as error:  # weights missing or damaged, no such device; nothing of a patient yet
         raise _UsageError(str(error) or type(error).__name__) from error
     kept = KeptMeasurements(files.rows, measuring.setup())
-    with _photograph_bar(len(table.photographs)) as begin:
+    with counted_photographs("measuring photographs", len(table.photographs)) as begin:
         rows = measure_all(table.photographs, measuring, kept, begin)
     _list_unscorable(table, rows)
     calibration = Calibration.of(table, rows)
     searched = sum(trials if model.searched else 1 for model in MODELS.values())
-    with _bar(MofNCompleteColumn()) as bar:
-        task = bar.add_task("comparing models", total=searched)
+    with bar() as shown:
+        task = shown.add_task("comparing models", total=searched)
 
         def tried(model: str) -> None:
-            bar.update(task, advance=1, description=f"comparing models: {model}")
+            shown.update(task, advance=1, description=f"comparing models: {model}")
 
         fitted = fit(calibration, split_seed, trials, tried)
     origin = RegressorOrigin(
@@ -227,23 +225,3 @@ def _tell(
     typer.echo(str(files.regressor))
     _say(f"card: {files.text}, plot: {files.plot}")
     _say(f'To use it, set in the node\'s configuration: [scoring] regressor = "{files.regressor.resolve()}"')
-
-
-def _bar(*columns: MofNCompleteColumn | TextColumn) -> Progress:
-    shown = (TextColumn("{task.description}"), BarColumn(), *columns, TimeElapsedColumn())
-    return Progress(*shown, console=Console(stderr=True))
-
-
-@contextmanager
-def _photograph_bar(count: int) -> Iterator[Callable[[], Callable[[int, int], None]]]:
-    """Show photographs done and, beside, the steps of the one that is being measured."""
-    with _bar(MofNCompleteColumn(), TextColumn("{task.fields[steps]}")) as bar:
-        task = bar.add_task("measuring photographs", total=count, steps="")
-        done = iter(range(count))
-
-        def begin() -> Callable[[int, int], None]:
-            bar.update(task, completed=next(done), steps="")
-            return lambda step, steps: bar.update(task, steps=f"step {step} of {steps}")
-
-        yield begin
-        bar.update(task, completed=count, steps="")

@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.commands.counted_files import counted_files
 from dicom_node.commands.node_database import node_database
+from dicom_node.commands.progress_bars import counted_files
 from dicom_node.core import NodeError, open_store
 from dicom_node.data_folder import FolderInUseError, FolderLock
 from dicom_node.failed_studies import forget_failed_studies

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dicom_node.commands.progress_bars import bar
 from dicom_node.commands.scoring_options import Device, GeneratorName, Seed
 from dicom_node.logs import configure_logs
 from dicom_node.picture_sheet import Tile, draw_sheet, save_sheet
@@ -231,12 +230,6 @@ def _told(command: str) -> Iterator[None]:
 @contextmanager
 def _progress(steps: int) -> Iterator[Callable[[int, int], None]]:
     """Show one bar on standard error over all runs, each of which tells its own steps."""
-    columns = (
-        TextColumn("steps"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=steps)
-        yield lambda _done, _of: bar.advance(task)
+    with bar(transient=True) as shown:
+        task = shown.add_task("steps", total=steps)
+        yield lambda _done, _of: shown.advance(task)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from dicom_node.commands.progress_bars import counted_photographs
 from dicom_node.commands.scoring_options import Device, GeneratorName, ProfileName
 from dicom_node.logs import configure_logs
 from dicom_node.settings import SettingsError, load_settings
@@ -92,7 +89,7 @@ def export(
         _end(str(error) or type(error).__name__, _UNUSABLE)
     seed = secrets.randbits(64) if shuffle_seed is None else shuffle_seed
     try:
-        with _bar(len(photographs) + faces) as begin:
+        with counted_photographs("making faces", len(photographs) + faces) as begin:
             left_out = export_set(folders, photographs, faces, measuring, seed, begin)
     except CalibrationError as error:
         _end(str(error), _FAILED)
@@ -160,25 +157,3 @@ def _say(text: str) -> None:
 def _end(text: str, status: int) -> NoReturn:
     _say(f"facenorm rating-set: {text}")
     raise typer.Exit(status) from None
-
-
-@contextmanager
-def _bar(count: int) -> Iterator[Callable[[], Callable[[int, int], None]]]:
-    """Show faces done and, beside, the steps of the one that is being normalized."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[steps]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("making faces", total=count, steps="")
-        done = iter(range(count))
-
-        def begin() -> Callable[[int, int], None]:
-            bar.update(task, completed=next(done), steps="")
-            return lambda step, steps: bar.update(task, steps=f"step {step} of {steps}")
-
-        yield begin
-        bar.update(task, completed=count, steps="")

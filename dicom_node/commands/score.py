@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn
 
+from dicom_node.commands.progress_bars import bar
 from dicom_node.commands.scoring_options import Device, GeneratorName, ProfileName, RegressorFile, Seed
 from dicom_node.logs import configure_logs
 from dicom_node.picture_folder import PictureFolder
@@ -222,19 +223,12 @@ def _reason(error: OSError) -> str:
 @contextmanager
 def _progress(count: int) -> Iterator[Callable[[], Callable[[int, int], None]]]:
     """Show one bar on standard error; the function that is given begins the next photograph's steps."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None, visible=False)
+    with bar(TextColumn("steps")) as shown:
+        task = shown.add_task("", total=None, visible=False)
         numbers = itertools.count(1)
 
         def begin() -> Callable[[int, int], None]:
-            bar.reset(task, total=None, visible=True, description=f"photograph {next(numbers)} of {count}")
-            return lambda done, steps: bar.update(task, completed=done, total=steps)
+            shown.reset(task, total=None, visible=True, description=f"photograph {next(numbers)} of {count}")
+            return lambda done, steps: shown.update(task, completed=done, total=steps)
 
         yield begin
