@@ -31,6 +31,7 @@ from storage.file_store import FileStore
 from storage.intake import (
     IntakeRefusedError,
     OtherPatientError,
+    Outcome,
     OwnResultError,
     Received,
     record_event,
@@ -157,7 +158,7 @@ class Reception:
     def _keep(self, request: _Request, received: Received) -> Status:
         stored = self._store.write("photograph", received.sop_instance_uid, request.file)
         try:
-            record_photograph(self._commits, received, stored)
+            outcome = record_photograph(self._commits, received, stored)
         except IntakeRefusedError as refusal:
             # Its content is part of its name, so no other row can point to this file.
             self._store.delete(stored.path)
@@ -165,6 +166,9 @@ class Reception:
                 return self._ignore(received)
             record_event(self._commits, Event.REFUSED, received, refusal.outcome)
             return Status.OTHER_PATIENT if isinstance(refusal, OtherPatientError) else Status.OTHER_CONTENT
+        if outcome is Outcome.STORED and not self._store.has(stored.path):
+            # It had come before, and its patient was erased since it was written just now.
+            self._store.write("photograph", received.sop_instance_uid, request.file)
         return Status.SUCCESS
 
     def _ignore(self, received: Received) -> Status:

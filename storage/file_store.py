@@ -31,6 +31,10 @@ class FileStore(Protocol):
         """Return a local file with that content, to be opened soon; none is there when it is gone."""
         ...
 
+    def has(self, path: str) -> bool:
+        """Whether the place has a file at `path`."""
+        ...
+
     def delete(self, path: str) -> None:
         """Remove the file; one that is gone already is no error."""
         ...

@@ -133,6 +133,10 @@ class InstanceStore:
             raise ValueError("a stored path must stay inside the data folder")
         return resolved
 
+    def has(self, path: str) -> bool:
+        """Whether there is a file at `path`. Raises ValueError: `path` leads out of the data folder."""
+        return self.absolute(path).is_file()
+
     def delete(self, path: str) -> None:
         """Remove the file at `path`; one that is gone already is no error.
 

@@ -144,6 +144,22 @@ class ObjectStore:
             # Copies go again, and somebody makes room: no reason to give the photograph up.
             raise UnreachableError(error.errno, "there is no room for a copy of it") from None
 
+    def has(self, path: str) -> bool:
+        """Whether the bucket has the object.
+
+        Raises:
+            ValueError: no store gave such a path.
+            UnreachableError: the bucket does not answer, or refuses.
+
+        """
+        _check(path)
+        try:
+            with _failures_as_os_errors():
+                obstore.head(self._store, path)
+        except FileNotFoundError:
+            return False
+        return True
+
     def delete(self, path: str) -> None:
         """Remove the object and the copy here; one that is gone already is no error.
 

@@ -48,8 +48,10 @@ def test_what_was_written_is_there_until_it_is_deleted(store: FileStore) -> None
     assert store.read(first.path) == store.absolute(first.path).read_bytes() == b"content"
     assert store.kinds() == ["photograph"]
     assert list(store.files("photograph")) == [first.path]
+    assert store.has(first.path)
     store.delete(first.path)
     store.delete(first.path)
+    assert not store.has(first.path)
     assert not store.absolute(first.path).exists()
     assert list(store.files("photograph")) == []
     with pytest.raises(FileNotFoundError):
@@ -59,7 +61,7 @@ def test_what_was_written_is_there_until_it_is_deleted(store: FileStore) -> None
 @pytest.mark.parametrize("path", ["../other/00/x.dcm", "photograph/00/x", "/etc/passwd", ""])
 def test_a_path_that_no_store_gave_is_refused(bucket: Place, tmp_path: Path, path: str) -> None:
     store = open_store(_settings(tmp_path, bucket))
-    for use in (store.read, store.absolute, store.delete):
+    for use in (store.read, store.absolute, store.has, store.delete):
         with pytest.raises(ValueError, match="a stored path"):
             use(path)
 

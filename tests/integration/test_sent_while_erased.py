@@ -1,0 +1,45 @@
+"""A photograph comes again while its patient is erased: what is answered with Success is on the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dicom_node.cli import app
+from storage.instances import InstanceStore, StoredFile
+from storage.tables import Photograph
+from tests.overtaking import Once
+from tests.receiving import RunningReceiver, photograph, running_receiver, send
+
+
+def _erase(receiver: RunningReceiver) -> None:
+    config = receiver.folder.parent / "facenorm.toml"
+    config.write_text(f'[data]\nfolder = "{receiver.folder}"\n')
+    words = ["patient", "erase", "TEST-0001", "--yes", "--config", str(config)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+
+
+def test_a_photograph_that_is_taken_for_new_again_has_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase: list[Once] = []
+
+    class Store(InstanceStore):
+        def write(self, kind: str, sop_instance_uid: str, data: bytes) -> StoredFile:
+            stored = super().write(kind, sop_instance_uid, data)
+            for once in erase:
+                once()
+            return stored
+
+    monkeypatch.setattr("tests.receiving.open_store", lambda settings: Store(settings.data.folder))
+    sent = photograph()
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, sent) == [0x0000]
+        erase.append(Once(lambda: _erase(receiver)))
+        assert send(receiver, sent) == [0x0000]
+        assert erase[0].called
+        (row,) = receiver.rows(Photograph)
+        assert [str(path.relative_to(receiver.folder)) for path in receiver.files("photograph")] == [row.path]
