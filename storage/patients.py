@@ -23,12 +23,16 @@ class AmbiguousPatientError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What the database holds of a patient. paths: every file, relative to the data folder."""
+    """What the database holds of a patient.
+
+    paths: every file, relative to the data folder. sent: those of photographs, which may be sent again.
+    """
 
     studies: tuple[str, ...]
     photographs: int
     objects: int
     paths: tuple[str, ...]
+    sent: tuple[str, ...]
 
 
 def find_patient(session: Session, patient_id: str, issuer: str | None = None) -> Patient:
@@ -147,8 +151,9 @@ def holdings(session: Session, patient: Patient) -> Holdings:
             Scoring.pictures_path.is_not(None),
         )
     ).all()
-    paths = [*(photograph.path for photograph in photographs), *objects, *(p for p in pictures if p)]
-    return Holdings(tuple(row[1] for row in encounters), len(photographs), len(objects), tuple(paths))
+    sent = tuple(photograph.path for photograph in photographs)
+    paths = (*sent, *objects, *(p for p in pictures if p))
+    return Holdings(tuple(row[1] for row in encounters), len(sent), len(objects), paths, sent)
 
 
 def erase_rows(session: Session, patient: Patient, held: Holdings, *, at: datetime, actor: str) -> None:

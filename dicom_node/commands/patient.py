@@ -77,7 +77,7 @@ def erase(
         while True:
             _delete(store, left)
             gone |= left
-            held = _erase_rows(sessions, patient_id, issuer, gone)
+            held = _erase_rows(sessions, store, patient_id, issuer, gone)
             if not (left := set(held.paths) - gone):
                 break
         # Again: as long as there were rows, a node that runs queued what was not reported yet.
@@ -93,14 +93,18 @@ def _forget(settings: Settings, held: Holdings) -> None:
 
 
 def _erase_rows(
-    sessions: sessionmaker[Session], patient_id: str, issuer: str | None, gone: set[str]
+    sessions: sessionmaker[Session], store: FileStore, patient_id: str, issuer: str | None, gone: set[str]
 ) -> Holdings:
-    """Return what there is of the patient; the rows are erased unless it has files that are not `gone`."""
+    """Return what there is of the patient; the rows are erased unless it has files that are not `gone`.
+
+    A photograph that came again since is deleted once more; who sends it from now on waits for us.
+    """
     with sessions.begin() as session:
         found = patient_or_exit(session, patient_id, issuer)
         lock_holdings(session, found)
         held = holdings(session, found)
         if gone.issuperset(held.paths):
+            _delete(store, filter(store.has, held.sent))
             erase_rows(session, found, held, at=datetime.now(UTC), actor=operator())
     return held
 

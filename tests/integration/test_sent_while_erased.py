@@ -43,3 +43,27 @@ def test_a_photograph_that_is_taken_for_new_again_has_its_file(
         assert erase[0].called
         (row,) = receiver.rows(Photograph)
         assert [str(path.relative_to(receiver.folder)) for path in receiver.files("photograph")] == [row.path]
+
+
+def test_nothing_stays_of_a_photograph_that_came_again_when_its_file_had_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[Once] = []
+
+    class Store(InstanceStore):
+        def delete(self, path: str) -> None:
+            super().delete(path)
+            for once in again:
+                once()
+
+    monkeypatch.setattr(
+        "dicom_node.commands.patient.open_store", lambda settings: Store(settings.data.folder)
+    )
+    sent, statuses = photograph(), list[int]()
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, sent) == [0x0000]
+        again.append(Once(lambda: statuses.extend(send(receiver, sent))))
+        _erase(receiver)
+        assert statuses == [0x0000]
+        assert receiver.rows(Photograph) == []
+        assert receiver.files("photograph") == []
