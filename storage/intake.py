@@ -144,7 +144,8 @@ def _record(connection: Connection, received: Received, stored: StoredFile) -> O
         outcome = Outcome.STORED
     elif known.sha256 == stored.sha256:
         # Retention may have taken the file away; now it is there again.
-        connection.execute(_BROUGHT_BACK, uid)
+        if not connection.execute(_BROUGHT_BACK, uid).rowcount:
+            return _record(connection, received, stored)  # erased since we looked: PostgreSQL waited for that
         outcome = Outcome.ALREADY_STORED
     else:
         raise OtherContentError(

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, text
 from typer.testing import CliRunner
 
 from dicom_node.cli import app
 from storage.instances import InstanceStore, StoredFile
+from storage.intake import Outcome
+from storage.patients import erase_rows, find_patient, holdings, lock_holdings
 from storage.tables import Photograph
+from tests.integration.running_node import wait_until
 from tests.overtaking import Once
 from tests.receiving import RunningReceiver, photograph, running_receiver, send
+from tests.small_archive import SmallArchive
+from tests.small_archive import photograph as small_photograph
 
 
 def _erase(receiver: RunningReceiver) -> None:
@@ -67,3 +74,25 @@ def test_nothing_stays_of_a_photograph_that_came_again_when_its_file_had_gone(
         assert statuses == [0x0000]
         assert receiver.rows(Photograph) == []
         assert receiver.files("photograph") == []
+
+
+def test_a_photograph_that_is_erased_while_its_receiver_waits_is_recorded_anew(
+    tmp_path: Path, postgresql
+) -> None:
+    archive = SmallArchive(tmp_path, database_url=postgresql.database())
+    archive.receive(small_photograph(1))
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    # Every look at what waits is a transaction of its own: the server shows no news within one.
+    looking = archive.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with archive.sessions() as session, ThreadPoolExecutor(1) as other, looking.connect() as server:
+        patient = find_patient(session, "TEST-1")
+        lock_holdings(session, patient)
+        erase_rows(session, patient, holdings(session, patient), at=archive.now, actor="operator")
+        again = other.submit(archive.receive, small_photograph(1))
+        wait_until(lambda: server.scalar(waiting), 20, "the receiver to wait")
+        session.commit()
+        assert again.result(20) is Outcome.STORED
+    with archive.sessions() as session:
+        uids = session.scalars(select(Photograph.sop_instance_uid)).all()
+    assert uids == [small_photograph(1).SOPInstanceUID]
+    archive.engine.dispose()
