@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -128,13 +128,13 @@ def restore_backup(
     database = _sqlite_file(settings)
     folder = settings.data.folder
     try:
-        _refuse_what_is_there(folder, database)
         with tarfile.open(source) as archive:
             members = archive.getmembers()
             if not members or members[0].name != DATABASE_FILE:
                 raise BackupError(f"{source} is no backup of facenorm's")
             if not all(member.isfile() and _expected(member.name) for member in members):
                 raise BackupError(f"{source} holds what no backup does; nothing was unpacked")
+            _refuse_what_is_there(folder, database, {member.name for member in members})
             lock = FolderLock(folder)
             try:
                 _unpack(archive, _told(members, progress), folder, database)
@@ -147,12 +147,21 @@ def restore_backup(
     return Contents(len(members) - 1, sum(member.size for member in members))
 
 
-def _refuse_what_is_there(folder: Path, database: Path) -> None:
-    if folder.exists() and any(path.name not in (LOCK_NAME, _UNPACKING) for path in folder.iterdir()):
+def _refuse_what_is_there(folder: Path, database: Path, names: Collection[str]) -> None:
+    """Raise BackupError; names: files of the archive, some of which a killed restore may have moved."""
+    there = [path for path in folder.iterdir() if path.name != LOCK_NAME] if folder.exists() else []
+    killed = folder / _UNPACKING in there
+    if not all(path.name == _UNPACKING or (killed and _holds_no_other(path, names)) for path in there):
         raise BackupError(f"{folder} is not empty; restore into a new data.folder")
     # What a log beside it holds, SQLite would take for the restored database's.
     if any(path.exists() for path in (database, database.with_name(f"{database.name}-wal"))):
         raise BackupError(f"{database} is a database already; restore to another data.database_url")
+
+
+def _holds_no_other(kind: Path, names: Collection[str]) -> bool:
+    """Whether it is a folder whose files have these names, which tell what is in them."""
+    files = (path for path in kind.rglob("*") if not path.is_dir())
+    return kind.is_dir() and all(str(path.relative_to(kind.parent)) in names for path in files)
 
 
 def _told(members: Sequence[tarfile.TarInfo], progress: Progress) -> Iterator[tarfile.TarInfo]:
@@ -168,12 +177,14 @@ def _unpack(
     """Unpack everything into the folder, which is empty, or leave it empty; database: its place.
 
     Aside first, and the database last into its place: a node that is started on half a history would take it
-    for the whole. What a killed one left aside is replaced.
+    for the whole. What a killed one left aside, or had moved, is replaced.
     """
     aside = folder / _UNPACKING
     previous = os.umask(0o077)
     moved: list[Path] = []
     try:
+        for kind in [path for path in folder.iterdir() if path.is_dir() and path != aside]:
+            shutil.rmtree(kind)
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         archive.extractall(aside, members=members, filter="data")

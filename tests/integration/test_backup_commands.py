@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from dicom_node.cli import app
 from dicom_node.data_folder import FolderInUseError, FolderLock
+from storage.instances import InstanceStore
 from storage.tables import AuditEvent, Photograph
 from tests.receiving import RunningReceiver, changed, photograph, running_receiver, send
 
@@ -169,11 +170,11 @@ def test_a_file_in_the_place_of_the_data_folder_is_told(tmp_path: Path) -> None:
     assert (refused.exit_code, "cannot be restored" in refused.output) == (1, True)
 
 
-def _killed(folder: Path, command: str, archive: Path, method: str) -> None:
-    """Let the command be killed when it has opened the archive for this method of `tarfile.TarFile`."""
+def _killed(folder: Path, command: str, archive: Path, function: str) -> None:
+    """Let the command be killed when it calls this function of `tarfile` or `shutil`."""
     code = (
-        "import os, signal, sys, tarfile; from dicom_node.cli import app; "
-        f"tarfile.TarFile.{method} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL); app()"
+        "import os, shutil, signal, sys, tarfile; from dicom_node.cli import app; "
+        f"{function} = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL); app()"
     )
     words = [command, str(archive), "--config", str(folder.parent / f"{folder.name}.toml")]
     killed = subprocess.run([sys.executable, "-c", code, *words], timeout=60, check=False)
@@ -185,7 +186,7 @@ def test_what_a_killed_backup_leaves_is_named_so_and_replaced_by_the_next(tmp_pa
     with running_receiver(tmp_path / "data") as receiver:
         assert send(receiver, photograph()) == [0x0000]
     _run(tmp_path / "data", "check")
-    _killed(tmp_path / "data", "backup", archive, "add")
+    _killed(tmp_path / "data", "backup", archive, "tarfile.TarFile.add")
     left = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("backup"))
     assert left[0] == "backup.tar.partial"
     assert all(name.startswith("backup.tar.partial") for name in left)
@@ -214,17 +215,33 @@ def test_a_backup_is_not_disturbed_by_another_to_the_same_file(
     assert _run(tmp_path / "other", "restore", archive).exit_code == 0
 
 
-def test_what_a_killed_restore_leaves_is_no_history_and_is_replaced_by_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("function", ["tarfile.TarFile.chmod", "shutil.move"], ids=["unpacking", "moving"])
+def test_what_a_killed_restore_leaves_is_no_history_and_is_replaced_by_the_next(
+    tmp_path: Path, function: str
+) -> None:
     archive, folder = tmp_path / "backup.tar", tmp_path / "other"
     with running_receiver(tmp_path / "data") as receiver:
         assert send(receiver, photograph()) == [0x0000]
         assert _run(receiver.folder, "backup", archive).exit_code == 0
     _run(folder, "check")
-    _killed(folder, "restore", archive, "chmod")
+    _killed(folder, "restore", archive, function)
     assert not (folder / "facenorm.sqlite").exists()
     restored = _run(folder, "restore", archive)
     assert (restored.exit_code, "Files and database agree." in restored.output) == (0, True), restored.output
     assert sorted(path.name for path in folder.iterdir()) == ["facenorm.sqlite", "node.lock", "photograph"]
+
+
+def test_what_came_after_a_killed_restore_is_not_replaced(tmp_path: Path) -> None:
+    archive, folder = tmp_path / "backup.tar", tmp_path / "other"
+    with running_receiver(tmp_path / "data") as receiver:
+        assert send(receiver, photograph()) == [0x0000]
+        assert _run(receiver.folder, "backup", archive).exit_code == 0
+    _run(folder, "check")
+    _killed(folder, "restore", archive, "shutil.move")
+    InstanceStore(folder).write("photograph", "1.2.3", b"by a node on another database")
+    refused = _run(folder, "restore", archive)
+    assert (refused.exit_code, "is not empty" in refused.output) == (1, True), refused.output
+    assert len(list(InstanceStore(folder).files("photograph"))) == 2
 
 
 def test_no_node_starts_on_a_folder_that_is_being_restored(
