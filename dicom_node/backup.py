@@ -98,6 +98,7 @@ def _alone(partial: Path) -> Iterator[BinaryIO]:
         # One that ended just now has renamed the file.
         if not (free and partial.exists() and os.path.samestat(os.fstat(file.fileno()), partial.stat())):
             raise BackupError(f"another backup writes {partial} just now")
+        os.fchmod(file.fileno(), 0o600)  # it may have been there, made by whomever
         yield file
 
 

@@ -62,6 +62,15 @@ def test_a_running_node_is_backed_up_and_restored_elsewhere(tmp_path: Path) -> N
         assert send(receiver, photograph()) == [0x0000]
 
 
+def test_nobody_else_can_read_a_backup_whose_place_was_taken(tmp_path: Path) -> None:
+    archive, partial = tmp_path / "backup.tar", tmp_path / "backup.tar.partial"
+    partial.touch(mode=0o666)
+    partial.chmod(0o666)
+    with running_receiver(tmp_path / "data") as receiver:
+        assert _run(receiver.folder, "backup", archive).exit_code == 0
+    assert stat.S_IMODE(archive.stat().st_mode) == 0o600
+
+
 def test_files_are_counted_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
     with running_receiver(tmp_path / "data") as receiver:
         assert send(receiver, photograph(), photograph()) == [0x0000, 0x0000]
