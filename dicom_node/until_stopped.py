@@ -47,9 +47,11 @@ class Signals:
 
     @contextmanager
     def calling(self, give_up: Callable[[], None]) -> Iterator[None]:
-        """Call `give_up`, in the midst of whatever the block does, when a signal asks for the end."""
+        """Call `give_up`, in the midst of whatever the block does, when a signal asks for the end, or has."""
         self._meanwhile = give_up
         try:
+            if self.stopped:
+                give_up()
             yield
         finally:
             self._meanwhile = None
