@@ -159,6 +159,10 @@ class Reception:
         stored = self._store.write("photograph", received.sop_instance_uid, request.file)
         try:
             outcome = record_photograph(self._commits, received, stored)
+            while outcome is Outcome.STORED and not self._store.has(stored.path):
+                # It had come before, and its patient, maybe its new row too, was erased since it was written.
+                self._store.write("photograph", received.sop_instance_uid, request.file)
+                outcome = record_photograph(self._commits, received, stored)
         except IntakeRefusedError as refusal:
             # Its content is part of its name, so no other row can point to this file.
             self._store.delete(stored.path)
@@ -166,9 +170,6 @@ class Reception:
                 return self._ignore(received)
             record_event(self._commits, Event.REFUSED, received, refusal.outcome)
             return Status.OTHER_PATIENT if isinstance(refusal, OtherPatientError) else Status.OTHER_CONTENT
-        if outcome is Outcome.STORED and not self._store.has(stored.path):
-            # It had come before, and its patient was erased since it was written just now.
-            self._store.write("photograph", received.sop_instance_uid, request.file)
         return Status.SUCCESS
 
     def _ignore(self, received: Received) -> Status:
