@@ -9,6 +9,7 @@ from typing import Final
 import matplotlib.dates as mdates
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -45,8 +46,11 @@ def draw_trend(shown: Sequence[EncounterScore], setup_digest: str) -> NDArray[np
     bottom = min(_HIGHEST_BOTTOM, _AXES_BOTTOM + _LINE * max(0, len(setups) - 4))
     height = _AXES_TOP - bottom
     axes = figure.add_axes((0.075, bottom, 0.87, height))
+    drawn, labels = [], []
     for number, setup in enumerate(setups):
-        _draw_setup(axes, [one for one in dated if one.setup_digest == setup], setup == setup_digest, number)
+        scores, current = [one for one in dated if one.setup_digest == setup], setup == setup_digest
+        drawn.append(_draw_setup(axes, scores, current, number))
+        labels.append(_label(scores[0], current))
     axes.set_ylim(1, 7)
     axes.set_yticks(range(1, 8))
     axes.set_ylabel("score: 1 most deformed, 7 most normal", fontsize=13)
@@ -61,7 +65,13 @@ def draw_trend(shown: Sequence[EncounterScore], setup_digest: str) -> NDArray[np
     first, last = (mdates.date2num(end) for end in (date.min, date.max))  # type: ignore[no-untyped-call]
     axes.set_xlim(max(first, min(days) - margin), min(last, max(days) + margin))
     below = (0.5, -_LEGEND_BELOW / height)
-    axes.legend(loc="upper center", bbox_to_anchor=below, fontsize=11.5, frameon=False)
+    # With the labels given here, one that begins with an underscore is not left out; and dollar signs in a
+    # site's names enclose no formula.
+    legend = axes.legend(
+        drawn, labels, loc="upper center", bbox_to_anchor=below, fontsize=11.5, frameon=False
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     notice = f"Frontal photographs; bands: one standard deviation. {RESEARCH_USE_NOTICE}"
     figure.text(0.5, 0.015, notice, ha="center", fontsize=12)
     canvas = FigureCanvasAgg(figure)
@@ -70,14 +80,14 @@ def draw_trend(shown: Sequence[EncounterScore], setup_digest: str) -> NDArray[np
     return np.ascontiguousarray(pixels[:, :, :3], dtype=np.uint8)
 
 
-def _draw_setup(axes, scores: Sequence[EncounterScore], current: bool, number: int) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _draw_setup(axes, scores: Sequence[EncounterScore], current: bool, number: int) -> ErrorbarContainer:  # type: ignore[no-untyped-def]  # noqa: ANN001
     colour = _CURRENT if current else _OTHERS[(number - 1) % len(_OTHERS)]
     days = [one.date for one in scores]
     values = np.array([one.value for one in scores])
     spread = np.array([one.uncertainty for one in scores])
     if len(scores) > 1:
         axes.fill_between(days, values - spread, values + spread, color=colour, alpha=0.15, linewidth=0)
-    axes.errorbar(
+    line: ErrorbarContainer = axes.errorbar(
         days,
         values,
         yerr=spread,
@@ -87,10 +97,10 @@ def _draw_setup(axes, scores: Sequence[EncounterScore], current: bool, number: i
         markerfacecolor=colour if current else "white",
         linestyle="-" if current else "--",
         capsize=5,
-        label=_label(scores[0], current),
     )
     for day, value in zip(days, values, strict=True):
         axes.annotate(f"{value:.2f}", (day, value), (10, 6), textcoords="offset points", fontsize=13)
+    return line
 
 
 def _label(one: EncounterScore, current: bool) -> str:

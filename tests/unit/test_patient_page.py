@@ -200,6 +200,19 @@ def test_long_names_of_models_leave_the_legend_in_the_picture() -> None:
     assert all(ink.min() > 20 and ink.max() < WIDTH - 20 for ink in edges.values())
 
 
+def test_names_of_models_stand_in_the_legend_as_they_are() -> None:
+    """Neither as formulas, of which most pairs of dollar signs enclose none, nor left out."""
+    now = course().encounter
+
+    def letters(name: str) -> int:
+        drawn = draw_trend([replace(now, generator=name, regressor=name)], now.setup_digest)
+        return int((drawn[840:900] < 128).all(axis=2).sum())
+
+    usual = letters("a b")
+    for name in ("$_$", "$a b$", "_a b"):
+        assert letters(name) > usual, name
+
+
 @pytest.mark.parametrize(("synthetic", "said"), [(True, "Synthetic regressor"), (False, "Site-calibrated")])
 def test_the_trend_says_where_its_scores_come_from(synthetic: bool, said: str) -> None:
     told = course(score(provenance=provenance(regressor_is_synthetic=synthetic)))
