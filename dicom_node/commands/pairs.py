@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from dicom_node.commands.scoring_options import Device, GeneratorName, ProfileName, RegressorFile, Seed
 from dicom_node.logs import configure_logs
@@ -149,7 +150,7 @@ def _print(scored: list[PairScores | str], as_json: bool) -> None:
     table = Table("pair", *(f"{name}: pre, post, difference" for name in METHODS))
     for n, one in enumerate(scored, 1):
         if isinstance(one, str):
-            table.add_row(str(n), one)
+            table.add_row(str(n), Text(one))  # rich would take [x, y] for markup
         else:
             cells = (f"{s.before:.3f}  {s.after:.3f}  {s.difference:+.2f} %" for s in one.scores.values())
             table.add_row(str(n), *cells)

@@ -105,6 +105,15 @@ def test_command_prints_what_each_method_detects(photographs: tuple[Path, Path],
     assert "first" not in printed
 
 
+def test_a_reason_is_printed_whole(photographs: tuple[Path, Path], tmp_path: Path) -> None:
+    photographs[0].with_name("first.png.landmarks.json").write_text('{"landmarks": []}')
+    table = tmp_path / "pairs.csv"
+    table.write_text("pre,post\nfirst.png,second.png\n")
+    status, printed, _ = run(table)
+    assert status == 1
+    assert "68 points [x, y]; it has 0" in " ".join(printed.replace("│", "").split())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
