@@ -14,7 +14,7 @@ from dicom_node.commands.progress_bars import bar
 from dicom_node.commands.scoring_options import Device, GeneratorName, Seed
 from dicom_node.logs import configure_logs
 from dicom_node.picture_sheet import Tile, draw_sheet, save_sheet
-from dicom_node.settings import load_settings
+from dicom_node.settings import SettingsError, load_settings
 from models.cache import WeightsMissingError
 from pipeline.rejection import UnscorablePhotographError
 from reports.notices import RESEARCH_USE_NOTICE
@@ -222,7 +222,7 @@ def _told(command: str) -> Iterator[None]:
     except OSError as error:
         typer.echo(f"facenorm {command}: {error.strerror or type(error).__name__}", err=True)
         raise typer.Exit(_UNUSABLE) from None
-    except (WeightsMissingError, ValueError) as error:  # of settings, a profile, a generator, a device
+    except (SettingsError, WeightsMissingError, ValueError) as error:  # of a profile, a generator, a device
         typer.echo(f"facenorm {command}: {error}", err=True)
         raise typer.Exit(_UNUSABLE) from None
 

@@ -82,6 +82,17 @@ def test_wrong_usage_says_which_option(
     assert message in said
 
 
+@pytest.mark.parametrize("command", ["losses", "iterates"])
+def test_settings_that_cannot_be_used_are_told_in_a_line(
+    photograph: Path, tmp_path: Path, command: str
+) -> None:
+    config = tmp_path / "facenorm.toml"
+    config.write_text('[scoring]\nprofil = "fast"\n')
+    status, _, said = run(command, photograph, tmp_path / "picture.png", "--config", str(config))
+    assert status == 2
+    assert "scoring.profil: there is no such key; did you mean profile?" in said
+
+
 @pytest.mark.real_weights
 def test_photograph_without_a_face_ends_with_status_1(tmp_path: Path) -> None:
     grey = tmp_path / "grey.png"
