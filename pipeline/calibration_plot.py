@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from models.regressor import HIGHEST, LOWEST
 from pipeline.regression import FittedRegressor, RatedFeatures
-from pipeline.regression_errors import calibration_line, mean_absolute_error, pearson
+from pipeline.regression_errors import calibration_line, correlation, mean_absolute_error
 
 _BIN = 1.0  # points
 
@@ -22,6 +22,8 @@ def draw_calibration(data: RatedFeatures, fitted: FittedRegressor, path: Path) -
     """
     held_out = fitted.held_out
     predicted, rated = fitted.predictions[held_out], data.ratings[held_out]
+    r = correlation(predicted, rated, [data.people[n] for n in np.flatnonzero(held_out)])
+    found = f"R {r:.2f}, " if math.isfinite(r) else ""
     figure = Figure(figsize=(6, 7), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([LOWEST, HIGHEST], [LOWEST, HIGHEST], color="0.6", linestyle=":", label="ideal")
@@ -41,7 +43,7 @@ def draw_calibration(data: RatedFeatures, fitted: FittedRegressor, path: Path) -
         xlabel="predicted score (1 most deformed, 7 most normal)",
         ylabel="mean of the raters",
         aspect="equal",
-        title=f"Held out: R {pearson(predicted, rated):.2f}, MAE {mean_absolute_error(predicted, rated):.2f}",
+        title=f"Held out: {found}MAE {mean_absolute_error(predicted, rated):.2f}",
     )
     figure.legend(loc="outside lower center", fontsize=8, ncols=2)
     figure.savefig(path, format="png", dpi=120, metadata={"Software": "facenorm"})

@@ -17,7 +17,7 @@ from models.regressor import HIGHEST, LOWEST
 from models.regressor_member import Member, mean_answer
 from pipeline.feature_selection import FeatureSelection, select_features
 from pipeline.model_search import FOLDS, Searched, search
-from pipeline.regression_errors import mean_absolute_error, pearson, root_mean_square
+from pipeline.regression_errors import correlation, mean_absolute_error, pearson, root_mean_square
 from pipeline.regression_models import MODELS, Hyperparameters
 
 Array = NDArray[np.float64]
@@ -55,7 +55,10 @@ class RatedFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One of the six models: its best hyperparameters, and its errors in the folds and on held-out people."""
+    """One of the six models: its best hyperparameters, and its errors in the folds and on held-out people.
+
+    held_out_r: NaN where these are too few for one.
+    """
 
     hyperparameters: Hyperparameters
     trials: int
@@ -103,6 +106,7 @@ def fit_regressor(
     held_out = hold_out(data.people, seed)
     train, test = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     ratings, people = data.ratings[train], [data.people[n] for n in train]
+    judged_by = [data.people[n] for n in test]
     selection = select_features(data.names, data.features[train], ratings, seed)
     chosen = data.features[:, [data.names.index(name) for name in selection.chosen]]
     mean, scale = chosen[train].mean(0), chosen[train].std(0)
@@ -130,7 +134,7 @@ def fit_regressor(
             root_mean_square(best.answers, ratings), root_mean_square(answers, data.ratings[test])
         ),
         compared={
-            model: _candidate(found[model][0], ratings, found[model][2], data.ratings[test])
+            model: _candidate(found[model][0], ratings, found[model][2], data.ratings[test], judged_by)
             for model in found
         },
         held_out=held_out,
@@ -161,12 +165,14 @@ def hold_out(people: Sequence[str], seed: int) -> NDArray[np.bool_]:
     return held_out
 
 
-def _candidate(best: Searched, trained: Array, answers: Array, rated: Array) -> Candidate:
+def _candidate(
+    best: Searched, trained: Array, answers: Array, rated: Array, people: Sequence[str]
+) -> Candidate:
     return Candidate(
         hyperparameters=best.hyperparameters,
         trials=best.trials,
         cross_validated_mae=best.mae,
         cross_validated_r=pearson(best.answers, trained),
         held_out_mae=mean_absolute_error(answers, rated),
-        held_out_r=pearson(answers, rated),
+        held_out_r=correlation(answers, rated, people),
     )

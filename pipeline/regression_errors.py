@@ -58,6 +58,11 @@ def pearson(predicted: Array, rated: Array) -> float:
     return float(a @ b) / norm if norm > 1e-12 else math.nan
 
 
+def correlation(predicted: Array, rated: Array, people: Sequence[str]) -> float:
+    """Return Pearson's R of two (M,), NaN of fewer than 5 people: two points lie on a line in any case."""
+    return pearson(predicted, rated) if len(set(people)) >= FEWEST_PEOPLE else math.nan
+
+
 def mean_absolute_error(predicted: Array, rated: Array) -> float:
     """Return the mean of |predicted - rated|, in points."""
     return float(np.abs(predicted - rated).mean())
@@ -79,7 +84,7 @@ def bootstrapped(
     """Return a statistic with its interval, people (all their photographs together) drawn with replacement.
 
     predicted, rated: (M,); people: (M,). Draws in which the statistic is not defined are left out. Of fewer
-    than 5 people there is no interval, and no R: two photographs lie on a line whatever they show.
+    than 5 people there is no interval, and no R (`correlation`).
     """
     if len(set(people)) < FEWEST_PEOPLE:
         return Interval(math.nan if statistic is pearson else statistic(predicted, rated), math.nan, math.nan)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 from scipy import stats
 
@@ -87,6 +88,21 @@ def test_the_text_holds_the_figures_of_the_card(card: dict, fitted: FittedRegres
         assert "![Ratings over predicted scores](plot.png)" in text
         assert "unscorable: none" in text
         assert "None" not in text
+
+
+def test_of_few_held_out_people_no_r_is_stated_anywhere(
+    data: RatedFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = RatedFeatures(data.names, data.features[:20], data.ratings[:20], PEOPLE[:20])
+    fitted = fit_regressor(few, seed=1, trials=1, models=("linear",))
+    card = calibration_card(few, fitted, {"unscorable": {}}, {}, seed=1, date="2026-01-02")
+    assert card["held_out"]["people"] == 2
+    assert card["held_out"]["r"]["value"] is None
+    assert card["compared"]["linear"]["held_out_r"] is None
+    titles = []
+    monkeypatch.setattr(Axes, "set_title", lambda _, title, **__: titles.append(title))
+    draw_calibration(few, fitted, tmp_path / "plot.png")
+    assert [title.split()[:3] for title in titles] == [["Held", "out:", "MAE"]]
 
 
 def test_the_plot_is_drawn_and_bins_by_whole_points(
