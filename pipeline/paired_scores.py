@@ -14,7 +14,7 @@ from pipeline.anchor_score import AnchorScorer
 from pipeline.detected_difference import PairSummary, detected_difference, summarised
 from pipeline.features import to_tensor
 from pipeline.photograph import read_photograph
-from pipeline.result import Rejection
+from pipeline.result import Provenance, Rejection
 from pipeline.scoring import PhotographScorer
 from pipeline.stopwatch import Stopwatch
 from pipeline.supplied_landmarks import landmarks_beside, placed_landmarks
@@ -48,6 +48,11 @@ class PairScorer:
 
     def __init__(self, scorer: PhotographScorer, anchors: AnchorScorer) -> None:
         self._scorer, self._anchors = scorer, anchors
+
+    @property
+    def provenance(self) -> Provenance:
+        """What this method's scores rest on."""
+        return self._scorer.provenance
 
     def score(self, before: Path, after: Path) -> PairScores | Rejection:
         """Score two photographs; a rejection of either is the pair's. Raises OSError.

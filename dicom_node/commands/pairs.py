@@ -17,8 +17,8 @@ from dicom_node.commands.scoring_options import Device, GeneratorName, ProfileNa
 from dicom_node.logs import configure_logs
 from dicom_node.settings import SettingsError, load_settings
 from pipeline.csv_table import TableError, is_there, read_table, told
-from pipeline.result import Rejection
-from reports.notices import RESEARCH_USE_NOTICE
+from pipeline.result import Provenance, Rejection
+from reports.notices import RESEARCH_USE_NOTICE, regressor_nature
 
 if TYPE_CHECKING:
     from dicom_node.settings_sections import Scoring
@@ -78,7 +78,7 @@ def pairs(
         raise typer.Exit(_UNUSABLE) from None
     errors = Console(stderr=True)
     scored = [_score(scorer, *pair) for pair in track(paths, "pairs", console=errors, transient=True)]
-    _print(scored, as_json)
+    _print(scored, scorer.provenance, as_json)
     if any(isinstance(one, str) for one in scored):
         raise typer.Exit(_SOME_MISSING)
 
@@ -127,7 +127,7 @@ def _score(scorer: PairScorer, before: Path, after: Path) -> PairScores | str:
     return found.detail if isinstance(found, Rejection) else found
 
 
-def _print(scored: list[PairScores | str], as_json: bool) -> None:
+def _print(scored: list[PairScores | str], provenance: Provenance, as_json: bool) -> None:
     from pipeline.paired_scores import METHODS, summaries
 
     kept = [one for one in scored if not isinstance(one, str)]
@@ -144,7 +144,12 @@ def _print(scored: list[PairScores | str], as_json: bool) -> None:
             for n, one in enumerate(scored, 1)
         ]
         found = {name: asdict(one) for name, one in summary.items()}
-        document = {"pairs": rows, "summary": found, "notice": RESEARCH_USE_NOTICE}
+        document = {
+            "pairs": rows,
+            "summary": found,
+            "provenance": provenance.as_dict(),
+            "notice": RESEARCH_USE_NOTICE,
+        }
         typer.echo(json.dumps(document, allow_nan=False))
         return
     table = Table("pair", *(f"{name}: pre, post, difference" for name in METHODS))
@@ -159,4 +164,4 @@ def _print(scored: list[PairScores | str], as_json: bool) -> None:
     table.add_row(f"{len(kept)} scored", *said)
     console = Console()
     console.print(table)
-    console.print(RESEARCH_USE_NOTICE, highlight=False)
+    console.print(Text(regressor_nature(provenance)), Text(RESEARCH_USE_NOTICE), sep="\n")

@@ -98,10 +98,12 @@ def test_command_prints_what_each_method_detects(photographs: tuple[Path, Path],
         assert found["summary"][method]["pairs"] == 1
         assert found["summary"][method]["mean_difference"] == pytest.approx(one["difference"])
         assert found["summary"][method]["improved"] == (100 if one["after"] > one["before"] else 0)
+    assert found["provenance"]["regressor_is_synthetic"] is True
     table.write_text("pre,post\nfirst.png,second.png\n")
     status, printed, _ = run(table)
     assert status == 0
     assert "improved" in printed
+    assert "not from ratings by people" in " ".join(printed.split())
     assert "first" not in printed
 
 
