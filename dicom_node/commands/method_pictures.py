@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -69,6 +70,7 @@ def losses(
     photograph that cannot be normalized, 2 for wrong usage.
     """
     with _told("losses"):
+        _check_folder(output)
         subject = _subject(photograph, profile, steps, size, generator, device, seed, config)
         from models.lpips import load_metric
         from pipeline.loss_grid import loss_grid
@@ -126,6 +128,7 @@ def iterates(
     wrong usage.
     """
     with _told("iterates"):
+        _check_folder(output)
         shown = _steps(at)
         subject = _subject(photograph, profile, max(1, *shown), size, generator, device, seed, config)
         from pipeline.iterate_strip import iterate_strip
@@ -152,6 +155,13 @@ def iterates(
             terms = f"L_S {one.similarity_term:.4f}  L_A {one.averageness_term:.4f}"
             typer.echo(f"after {one.step:4d} steps  {terms}")
         typer.echo(f"Written: {output}")
+
+
+def _check_folder(output: Path) -> None:
+    """Raise ValueError where no picture can be written; before it is made, which takes minutes."""
+    folder = output.absolute().parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f"--output: nothing can be written to {folder}")
 
 
 def _steps(text: str) -> list[int]:

@@ -93,6 +93,18 @@ def test_settings_that_cannot_be_used_are_told_in_a_line(
     assert "scoring.profil: there is no such key; did you mean profile?" in said
 
 
+@pytest.mark.parametrize("command", ["losses", "iterates"])
+def test_a_folder_that_is_not_there_is_told_before_the_picture_is_made(
+    photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    begun: list[object] = []
+    monkeypatch.setattr("dicom_node.commands.method_pictures._subject", lambda *given: begun.append(given))
+    status, _, said = run(command, photograph, tmp_path / "nowhere" / "picture.png")
+    assert status == 2
+    assert f"--output: nothing can be written to {tmp_path / 'nowhere'}" in said
+    assert not begun
+
+
 @pytest.mark.real_weights
 def test_photograph_without_a_face_ends_with_status_1(tmp_path: Path) -> None:
     grey = tmp_path / "grey.png"
