@@ -76,8 +76,8 @@ def calibrate(
     Every photograph is measured as the node measures it (about as long as scoring it), then six models are
     compared. Interrupted with Ctrl-C, the same command goes on where it stopped. Name the person who is shown
     in the column "person" wherever one has several photographs: no person is then ever on both sides of a
-    test. Afterwards set scoring.regressor to the file. What no option says comes from the settings' section
-    "scoring". docs/calibration.md is the guide.
+    test. Afterwards set scoring.regressor to the file. What no option says comes from the settings' sections
+    "scoring" and "quality". docs/calibration.md is the guide.
 
     Exit status 0 when the regressor is written, 1 when it could not be made, 2 for wrong usage or wrong
     ratings, 130 when interrupted.

@@ -120,6 +120,12 @@ def test_help_says_where_the_defaults_of_scoring_come_from(command: str) -> None
     assert "--device" in said
 
 
+@pytest.mark.parametrize("command", ["score", "calibrate"])
+def test_help_names_every_section_that_decides_what_is_measured(command: str) -> None:
+    said = " ".join(facenorm(command, "--help", env={"COLUMNS": "300"}).stdout.split())
+    assert 'What no option says comes from the settings\' sections "scoring" and "quality".' in said
+
+
 def test_wrong_usage_ends_with_status_2() -> None:
     for arguments in (("nothing",), ("history",)):
         assert _facenorm(*arguments).returncode == 2, arguments
