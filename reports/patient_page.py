@@ -1,4 +1,4 @@
-"""The page that a surgeon hands to a patient, as PDF: one or two pages of A4."""
+"""The page that a surgeon hands to a patient, as PDF: one or two pages of A4, more for many visits."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_a_long_name_and_identifier_go_on_in_the_next_line() -> None:
     assert not any("W" * 50 in line or "M" * 50 in line for line in lines)
 
 
-def test_many_visits_still_fit_two_pages() -> None:
+def test_many_visits_still_fit_two_pages_and_more_get_a_third() -> None:
     told = course()
     many = tuple(
         type(told.encounter)(
@@ -84,8 +84,12 @@ def test_many_visits_still_fit_two_pages() -> None:
         )
         for n, day in enumerate(f"20{year}0{month}01" for year in range(20, 26) for month in (1, 5, 9))
     )
-    long = ReportedCourse(told.encounter, (*many, told.encounter))
-    assert len(reader(page_of(secondary_capture(), long, pattern(1024, 1536))).pages) == 2
+    more = tuple(replace(one, study_instance_uid=f"{one.study_instance_uid}.1") for one in many)
+    for visits, pages in ((many, 2), (many + more, 3)):
+        long = ReportedCourse(told.encounter, (*visits, told.encounter))
+        document = page_of(secondary_capture(), long, pattern(1024, 1536))
+        assert len(reader(document).pages) == pages
+        assert text_of(document).count("4.82 ±") == len(visits) + 1
 
 
 def _fields(one):
