@@ -23,15 +23,20 @@ from reports.header import whole_number
 _PIXELS = Code("{pixels}", "UCUM", "Pixels")
 
 
-def build_image_library(photographs: Sequence[Dataset], ours: Sequence[Dataset]) -> ContainerContentItem:
+def build_image_library(
+    photographs: Sequence[Dataset], ours: Sequence[Dataset], charts: Sequence[Dataset] = ()
+) -> ContainerContentItem:
     """Return the library: one group, first the photographs, then the images that were made of them.
 
+    charts: images that show no face, last. All but these are photographs of the patient, or show them.
     The datasets need SOPClassUID and SOPInstanceUID; Rows and Columns are told where they are known.
     highdicom's own library calls a Secondary Capture's modality "Other" and insists on the size.
     """
     group = _container(standard.DCM.ImageLibraryGroup)
     for image in (*photographs, *ours):
-        group.ContentSequence.append(_entry(image))
+        group.ContentSequence.append(_entry(image, codes.EXTERNAL_CAMERA_PHOTOGRAPHY))
+    for image in charts:
+        group.ContentSequence.append(_entry(image, codes.OTHER_MODALITY))
     library = _container(standard.DCM.ImageLibrary)
     library.ContentSequence.append(group)
     return library
@@ -43,7 +48,7 @@ def _container(name: Code) -> ContainerContentItem:
     return container
 
 
-def _entry(image: Dataset) -> ImageContentItem:
+def _entry(image: Dataset, modality: Code) -> ImageContentItem:
     entry = ImageContentItem(
         name=CodedConcept("260753009", "SCT", "Source"),
         referenced_sop_class_uid=image.SOPClassUID,
@@ -51,9 +56,7 @@ def _entry(image: Dataset) -> ImageContentItem:
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
     context = RelationshipTypeValues.HAS_ACQ_CONTEXT
-    entry.ContentSequence = ContentSequence(
-        [CodeContentItem(standard.DCM.Modality, codes.EXTERNAL_CAMERA_PHOTOGRAPHY, context)]
-    )
+    entry.ContentSequence = ContentSequence([CodeContentItem(standard.DCM.Modality, modality, context)])
     for name, value in (
         (standard.DCM.PixelDataRows, whole_number(image, "Rows", default=0)),
         (standard.DCM.PixelDataColumns, whole_number(image, "Columns", default=0)),

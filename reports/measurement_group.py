@@ -165,5 +165,5 @@ def _comments(result: Score | Rejection, course: ReportedCourse | None) -> Itera
         if course is not None:
             yield change_in_words(course.change)
             if course.encounter.date is None:
-                yield "The study date is missing, before 1900 or in the future: the trend leaves it out."
+                yield "The study has no date that can be used: the trend leaves it out."
     yield RESEARCH_USE_NOTICE
