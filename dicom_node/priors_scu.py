@@ -109,12 +109,13 @@ class PriorsScu:
         """Return the patient's other studies with photographs, at most `most_studies`, the newest."""
         wanted = {"PatientID": patient_id, "IssuerOfPatientID": issuer, "StudyDate": f"-{before}"}
         answers = self._find(association, "STUDY", wanted | {"StudyInstanceUID": "", "ModalitiesInStudy": ""})
-        dated = sorted(
-            (answer["StudyDate"], _uid(answer, "StudyInstanceUID"))
+        dates = {  # by study: an archive that gathers from several answers more than once
+            _uid(answer, "StudyInstanceUID"): answer["StudyDate"]
             for answer in answers
             if answer["PatientID"] == patient_id and (answer["IssuerOfPatientID"] or issuer) == issuer
             if self._may_have_photographs(answer["ModalitiesInStudy"])
-        )
+        }
+        dated = sorted((date, uid) for uid, date in dates.items())
         others = [uid for date, uid in dated if uid != apart_from and is_uid(uid) and date and date <= before]
         return others[-self.most_studies :]
 
@@ -123,24 +124,23 @@ class PriorsScu:
         return not modalities or any(modality in modalities for modality in self.modalities)
 
     def _series(self, association: Association, study: str, known: Collection[str]) -> Iterator[PriorSeries]:
-        for series in self._find(
+        answers = self._find(
             association, "SERIES", {"StudyInstanceUID": study, "SeriesInstanceUID": "", "Modality": ""}
-        ):
-            if series["Modality"] not in self.modalities:
-                continue
-            series_uid = _uid(series, "SeriesInstanceUID")
+        )
+        chosen = [_uid(one, "SeriesInstanceUID") for one in answers if one["Modality"] in self.modalities]
+        for series_uid in dict.fromkeys(chosen):
             wanted = {
                 "StudyInstanceUID": study,
                 "SeriesInstanceUID": series_uid,
                 "SOPInstanceUID": "",
                 "SOPClassUID": "",
             }
-            images = [
+            images = dict.fromkeys(
                 uid
                 for image in self._find(association, "IMAGE", wanted)
                 if image["SOPClassUID"] in _PHOTOGRAPHS
                 and (uid := _uid(image, "SOPInstanceUID")) not in known
-            ]
+            )
             if images:
                 yield PriorSeries(study, series_uid, tuple(images))
 

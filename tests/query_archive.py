@@ -34,7 +34,7 @@ class QueryArchive:
     C-FIND. associations: how many it took. abort_after: objects of a C-MOVE after which it aborts. without: a
     keyword that its answers lack. refused: the patients and studies of which a C-MOVE ends with `status`.
     before_move_seconds: for how long a C-MOVE says nothing. failing: the level at which a C-FIND ends with
-    `status`. hang_up: aborts every association.
+    `status`. times: how often it gives each answer of a C-FIND. hang_up: aborts every association.
     """
 
     datasets: list[Dataset]
@@ -50,6 +50,7 @@ class QueryArchive:
     without: str = ""
     refused: set[str] = field(default_factory=set)
     failing: str = ""
+    times: int = 1
     before_move_seconds: float = 0.0
     status: int = 0xA702
     hang_up: Callable[[], None] = lambda: None
@@ -71,7 +72,8 @@ class QueryArchive:
             for element in query:
                 if element.keyword != self.without:
                     setattr(answer, element.keyword, dataset.get(element.keyword, element.value))
-            yield 0xFF00, answer
+            for _ in range(self.times):
+                yield 0xFF00, answer
 
     def move(self, event: evt.Event) -> Iterator[Any]:
         wanted = event.identifier.SOPInstanceUID

@@ -237,3 +237,17 @@ def test_an_archive_that_has_to_look_for_photographs_may_be_silent_while_it_move
             "TEST-0001", "TESTHOSPITAL", before="20260101", apart_from="", known=frozenset()
         )
         assert (fetched, len(receiver.rows(Photograph))) == (1, 1)
+
+
+def test_a_study_that_is_answered_twice_takes_no_other_ones_place(tmp_path: Path) -> None:
+    studies = [prior_study(f"2025{month:02}01", 2) for month in range(1, 6)]  # as many as `most_studies`
+    with (
+        running_receiver(tmp_path, senders=[{"ae_title": "ARCHIVE"}]) as receiver,
+        running_query_archive([one for study in studies for one in study], to=receiver.port) as archive,
+    ):
+        archive.times = 2
+        fetched = scu_of(archive).fetch(
+            "TEST-0001", "TESTHOSPITAL", before="20260101", apart_from="", known=frozenset()
+        )
+    assert archive.moved == [[str(one.SOPInstanceUID) for one in study] for study in studies]
+    assert fetched == 10
