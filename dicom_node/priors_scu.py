@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from pydicom.dataset import Dataset
@@ -26,8 +27,13 @@ _PHOTOGRAPHS: Final = (VLPhotographicImageStorage, SecondaryCaptureImageStorage)
 _PENDING: Final = (0xFF00, 0xFF01)
 # An archive may bring photographs back from a slow place first, and need tell nothing meanwhile.
 _MOVE_SECONDS: Final = 600.0
+# More than any patient has studies, or any series photographs: who goes on would fill the memory.
+_MOST_ANSWERS: Final = 10_000
 # What would match more than one value (PS3.4 C.2.2.2.4), or be taken for several.
 _NOT_IN_AN_IDENTIFIER: Final = frozenset("*?\\")
+
+# A status, and what came with it.
+_Answer = tuple[Dataset, Dataset | None]
 
 
 class PriorsError(Exception):
@@ -152,9 +158,7 @@ class PriorsScu:
             setattr(query, keyword, value)
         if not all(value.isascii() for value in keys.values()):
             query.SpecificCharacterSet = "ISO_IR 192"
-        # All of them, whatever they say: the association is needed again.
-        answers = list(association.send_c_find(query, _FIND))
-        _check("find", [status for status, _ in answers])
+        answers = _answers("find", association, association.send_c_find(query, _FIND))
         return [_read(answer, keys) for status, answer in answers if status.Status in _PENDING]
 
     def _move_all(self, association: Association, missing: Iterable[PriorSeries]) -> None:
@@ -177,8 +181,20 @@ class PriorsScu:
         query.SeriesInstanceUID = series.series_instance_uid
         query.SOPInstanceUID = list(series.sop_instance_uids)
         association.dimse_timeout = max(_MOVE_SECONDS, self.caller.response_seconds)
-        answers = list(association.send_c_move(query, self.destination, _MOVE))
-        _check("move", [status for status, _ in answers])
+        _answers("move", association, association.send_c_move(query, self.destination, _MOVE))
+
+
+def _answers(service: str, association: Association, answers: Iterable[_Answer]) -> list[_Answer]:
+    """Return all of them, whatever they say: the association is needed again. Raises as `_check`.
+
+    One whose answers have no end is not.
+    """
+    found = list(islice(answers, _MOST_ANSWERS + 1))
+    if len(found) > _MOST_ANSWERS:
+        association.abort()
+        raise PriorsError(f"{service}_answers_without_end")
+    _check(service, [status for status, _ in found])
+    return found
 
 
 def _check(service: str, statuses: Iterable[Dataset]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
-from pynetdicom import service_class
+from pynetdicom import evt, service_class
 from sqlalchemy.orm import Session, sessionmaker
 from structlog.testing import capture_logs
 
+from dicom_node import priors_scu
 from dicom_node.logs import drop_unlisted
 from dicom_node.priors import Priors
 from dicom_node.priors_scu import PriorsError
 from storage.tables import Encounter, Patient, Photograph
+from tests import query_archive
 from tests.peers import free_port
 from tests.query_archive import QueryArchive, prior_study, running_query_archive, scu_of
 from tests.receiving import running_receiver
@@ -251,3 +253,24 @@ def test_a_study_that_is_answered_twice_takes_no_other_ones_place(tmp_path: Path
         )
     assert archive.moved == [[str(one.SOPInstanceUID) for one in study] for study in studies]
     assert fetched == 10
+
+
+@pytest.mark.parametrize("level", ["STUDY", "SERIES", "IMAGE"])
+def test_answers_without_end_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: str) -> None:
+    monkeypatch.setattr(priors_scu, "_MOST_ANSWERS", 20, raising=False)
+    sent: list[int] = []
+
+    class Endless(QueryArchive):
+        def find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
+            for status, answer in super().find(event):
+                for number in range(1000 if event.identifier.QueryRetrieveLevel == level else 1):
+                    sent.append(number)
+                    yield status, answer
+
+    monkeypatch.setattr(query_archive, "QueryArchive", Endless)
+    with (
+        running_query_archive(prior_study("20250101", 1)) as archive,
+        pytest.raises(PriorsError, match=r"^find_answers_without_end$"),
+    ):
+        _fetch(archive)
+    assert len(sent) < 900
