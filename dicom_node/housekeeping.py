@@ -74,7 +74,8 @@ class Housekeeping:
 
     def _purge(self) -> None:
         retention = self.retention()
-        photographs = self._purge_some(purge_photographs, retention.instances_days)
+        some_photographs = partial(purge_photographs, is_there=self.store.has)
+        photographs = self._purge_some(some_photographs, retention.instances_days)
         results = self._purge_some(purge_results, retention.results_days)
         if photographs or results:
             _log.info("files purged", photographs=photographs, artefacts=results)

@@ -21,12 +21,14 @@ def purge_photographs(
     now: datetime,
     limit: int,
     begun: Collection[str] | None = None,
+    is_there: Callable[[str], bool] = lambda _: False,
 ) -> int:
     """Delete the files of photographs received before a time; return how many. The caller commits.
 
     Only such as a report covers, and of whose study every result has been delivered and nothing waits for a
     report, which tells of all that is there and reads their headers. begun: instead, those with these paths,
-    whose files are gone, whatever has been asked of them since they were due.
+    whose files are gone, whatever has been asked of them since they were due. is_there: whether such a file
+    has come again: its sender has our word that it is kept, so it is left for the next time.
     """
     other = aliased(Photograph)
     unreported = exists(
@@ -43,7 +45,7 @@ def purge_photographs(
         .where(undelivered.encounter_pk == Photograph.encounter_pk, Delivery.state.in_(UNDONE))
     )
     due = and_(Photograph.report_pk.is_not(None), ~waiting, ~unreported)
-    found = session.scalars(
+    query = (
         select(Photograph)
         .where(
             Photograph.purged_at.is_(None),
@@ -52,7 +54,12 @@ def purge_photographs(
         )
         .order_by(Photograph.received_at)
         .limit(limit)
-    ).all()
+    )
+    if begun is None:
+        found = session.scalars(query).all()
+    else:  # PostgreSQL: nobody records it as come again meanwhile; SQLite admits one writer in any case
+        locked = session.scalars(query.with_for_update()).all()
+        found = [photograph for photograph in locked if not is_there(photograph.path)]
     for photograph in found:
         # The file first: a process that ends in between finds the row again.
         delete(photograph.path)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from shutil import rmtree
@@ -19,11 +19,28 @@ from storage.commitments import add_request
 from storage.database import connect, sessions
 from storage.deliveries import dead, mark_delivered, waiting
 from storage.instances import InstanceStore
+from storage.intake import Outcome, Received, record_photograph
 from storage.patients import find_patient, reopen
+from storage.shared_commits import SharedCommits
 from storage.studies import quiet_studies
 from storage.tables import Artefact, AuditEvent, Commitment, Photograph
 from tests.overtaking import Once
 from tests.unit.rows import NOON, add_object, add_photograph, database, write_beside
+
+_AGAIN = Received(
+    patient_id="TEST-1",
+    issuer_of_patient_id="",
+    study_instance_uid="1.2.2",
+    study_date="",
+    accession_number="",
+    series_instance_uid="1.2.2.1",
+    sop_class_uid="1.2.840.10008.5.1.4.1.1.7",
+    sop_instance_uid="1.2.1",
+    transfer_syntax_uid="1.2.840.10008.1.2.1",
+    calling_ae_title="TEST",
+    peer_address="127.0.0.1",
+    received_at=NOON + timedelta(days=11),
+)
 
 
 @dataclass
@@ -260,3 +277,22 @@ def test_a_database_that_is_away_keeps_no_process_from_ending(kept: _Kept) -> No
         minimum_free_bytes=0,
         **resigning,
     ).resign()
+
+
+def test_a_photograph_that_comes_again_when_its_file_has_just_gone_goes_in_the_next_turn(
+    kept: _Kept,
+) -> None:
+    def send_again() -> None:
+        stored = replace(kept.store.write("photograph", "1.1", b"photograph"), sha256="0" * 64)
+        assert record_photograph(SharedCommits(kept.sessions), _AGAIN, stored) is Outcome.ALREADY_STORED
+
+    _deliver(kept)
+    kept.store = _OvertakenStore(kept.store.folder, send_again)
+    kept.keep_house(11)
+    with kept.sessions() as session:
+        assert session.scalars(select(Photograph.purged_at)).one() is None
+    assert kept.files == (True, True)
+    kept.keep_house(12)
+    with kept.sessions() as session:
+        assert session.scalars(select(Photograph.purged_at)).one() == kept.now
+    assert kept.files == (False, True)
