@@ -26,7 +26,7 @@ from pipeline.result import FaceImages, Rejection, Score, Scored
 from storage.audit import Event, audit_photograph
 from storage.file_store import FileStore
 from storage.instances import DamagedFileError, StoredFile
-from storage.scorings import add_scoring, find_scoring
+from storage.scorings import add_scoring, find_scoring, kept_pictures
 from storage.studies import photographs_of
 from storage.tables import Photograph, Scoring
 
@@ -143,7 +143,9 @@ class StudySteps:
         """
         with self.sessions() as session:
             scoring = find_scoring(session, photograph, self.scorer.provenance.digest())
-        if pictures_path and (scoring is None or scoring.pictures_path != pictures_path):
+            # An earlier setup's may be the same to the byte.
+            kept = kept_pictures(session, photograph)
+        if pictures_path and pictures_path not in kept:
             self.store.delete(pictures_path)
         if scoring is None:
             raise LookupError("the photograph is gone")

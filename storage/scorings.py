@@ -33,6 +33,16 @@ def find_scoring(session: Session, photograph: Photograph, setup_digest: str) ->
     )
 
 
+def kept_pictures(session: Session, photograph: Photograph) -> set[str]:
+    """Return the paths of what its scorings have kept, whatever the setup, or since it came anew."""
+    paths = session.scalars(
+        select(Scoring.pictures_path)
+        .join(Photograph, Photograph.id == Scoring.photograph_pk)
+        .where(Photograph.sop_instance_uid == photograph.sop_instance_uid)
+    )
+    return {path for path in paths if path}
+
+
 def add_scoring(
     session: Session,
     photograph: Photograph,

@@ -155,3 +155,20 @@ def test_a_report_over_fewer_photographs_that_comes_late_is_succeeded_by_one_ove
     with archive.sessions() as session:
         assert set(session.scalars(select(Photograph.report_pk))) == {reports[1].id}
     assert _agrees(archive)
+
+
+def test_pictures_that_an_earlier_scoring_keeps_are_not_dropped_with_a_slower_workers(
+    archive: SmallArchive,
+) -> None:
+    archive.steps.score_photograph(UIDS[0])
+    archive.seed = 1  # of which the small scorer draws the same pictures
+
+    def draw_others() -> None:
+        quick = _Overtaken(SmallScorer(archive.folder / "scorer.log", seed=1), lambda: None)
+        replace(archive.steps, scorer=quick).score_photograph(UIDS[0])
+
+    overtake = Once(draw_others)
+    slow = OvertakenStore(archive.store.folder, "pictures", overtake)
+    replace(archive.steps, store=slow).score_photograph(UIDS[0])
+    assert overtake.called
+    assert _agrees(archive)
