@@ -78,7 +78,7 @@ class Archive:
             system_database=self.url,
             setup_digest=PROVENANCE.digest(),
             score_photograph=lambda _uid, _following: self.begun.set(),
-            report_study=lambda _uids: None,
+            report_study=lambda _uids, _reopened: None,
             executor_id=f"bench-{os.getpid()}-{id(self)}",
         )
         with self.sessions.begin() as session:

@@ -135,7 +135,7 @@ def queue_seconds(folder: Path, depths: tuple[int, ...]) -> list[dict[str, float
         system_database=folder / "dbos.sqlite",
         setup_digest=PROVENANCE.digest(),
         score_photograph=lambda _uid, _following: (release.wait(), None)[1],
-        report_study=lambda _uids: None,
+        report_study=lambda _uids, _reopened: None,
     )
     trigger = Trigger(
         sessions=archive.sessions,

@@ -80,7 +80,7 @@ def measure(
             system_database=system_database(Path(name)),
             setup_digest=_SETUP,
             score_photograph=waits.score,
-            report_study=lambda _uids: None,
+            report_study=lambda _uids, _reopened: None,
         )
         trigger = Trigger(
             sessions=made,

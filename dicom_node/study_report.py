@@ -87,15 +87,18 @@ class StudyReporter:
         self._report(sop_instance_uids, setup)
         self._refresh_later(sop_instance_uids, setup)
 
-    def refresh(self, sop_instance_uids: Sequence[str], setup: str) -> None:
+    def refresh(self, sop_instance_uids: Sequence[str], setup: str, reopened: int) -> None:
         """Refresh the later ones alone: whoever told the study may have been killed before.
 
-        Not where another setup has told it since: what is later is that one's, too.
+        Not where another setup has told it since: what is later is that one's, too. But the study itself
+        where it was asked for anew (`reopened`, how often) for us: what told it was work of before.
         """
         with self.sessions() as session:
             study = read_study(session, sop_instance_uids, setup)
         if study.predecessor is not None and study.is_among(study.predecessor):
             self._refresh_later(sop_instance_uids, setup)
+        elif reopened and reopened == study.encounter.reopened:
+            self.report(sop_instance_uids, setup)
 
     def _refresh_later(self, sop_instance_uids: Sequence[str], setup: str) -> None:
         with self.sessions() as session:

@@ -82,17 +82,18 @@ class StudySteps:
         if isinstance(results[0], Exception):
             raise results[0]  # those of the others come up again when it is their turn
 
-    def report_study(self, sop_instance_uids: Sequence[str]) -> None:
+    def report_study(self, sop_instance_uids: Sequence[str], reopened: int = 0) -> None:
         """Write one report over these photographs of a study, which succeeds the study's newest one.
 
         Not where every photograph is covered by a report: this step was killed after its commit, perhaps
-        before those of later studies, or a workflow over more photographs came first.
+        before those of later studies, or a workflow over more photographs came first. reopened: how often the
+        study had been asked for anew when the workflow was made.
         """
         setup = self.scorer.provenance.digest()
         with self.sessions() as session:
             photographs = photographs_of(session, list(sop_instance_uids))
         if all(photograph.report_pk is not None for photograph in photographs):
-            self.reporter.refresh(sop_instance_uids, setup)
+            self.reporter.refresh(sop_instance_uids, setup, reopened)
         else:
             self.reporter.report(sop_instance_uids, setup)
 

@@ -16,6 +16,7 @@ from typing import Protocol
 from sqlalchemy.orm import Session, sessionmaker
 
 from dicom_node.fair_share import fair_share
+from dicom_node.stored_queue import REPORT
 from storage.studies import OpenStudy, quiet_studies
 
 
@@ -43,6 +44,12 @@ def workflow_id(study: OpenStudy, setup_digest: str) -> str:
     photographs = hashlib.sha256("\n".join(sorted(study.photographs)).encode()).hexdigest()
     again = f":{study.reopened}" if study.reopened else ""
     return f"{study.study_instance_uid}:{photographs[:16]}:{setup_digest[:12]}{again}"
+
+
+def times_reopened(identifier: str) -> int:
+    """Return how often the study had been reopened when this workflow, or its report's, was made."""
+    parts = identifier.removesuffix(REPORT).split(":")
+    return int(parts[3]) if len(parts) > 3 else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,7 @@ from dicom_node.stored_queue import (
     system_database_url,
     whole,
 )
+from dicom_node.trigger import times_reopened
 from storage.studies import OpenStudy
 
 _log = structlog.get_logger(__name__)
@@ -68,7 +69,7 @@ class StudyQueue:
         system_database: Path | str,
         setup_digest: str,
         score_photograph: Callable[[str, Sequence[str]], None],
-        report_study: Callable[[Sequence[str]], None],
+        report_study: Callable[[Sequence[str], int], None],
         attempts: int = 3,
         retry_seconds: float = 5.0,
         starts: int = 10,
@@ -77,8 +78,9 @@ class StudyQueue:
     ) -> None:
         """Take the two steps; both get SOP Instance UIDs and must be harmless when run again.
 
-        score_photograph: gets the photograph, and those of the study that follow it. studies_at_once: asked
-        again and again; more than one, up to `MOST_STUDIES`, where their photographs are scored together.
+        score_photograph: gets the photograph, and those of the study that follow it. report_study: gets all,
+        and how often the study had been asked for anew. studies_at_once: asked again and again; more than
+        one, up to `MOST_STUDIES`, where their photographs are scored together.
 
         system_database: a SQLite file, or the URL of a PostgreSQL database. executor_id: where other
         processes take studies from it, too, a name that none of them has, now or later.
@@ -208,7 +210,8 @@ class StudyQueue:
 
         def report_study(photographs: Sequence[str]) -> None:
             with self._guarded("report_study"):
-                outlast(lambda: self._report_study(photographs))
+                reopened = times_reopened(DBOS.workflow_id or "")
+                outlast(lambda: self._report_study(photographs, reopened))
 
         score_step, report_step = step(score_photograph), step(report_study)
 

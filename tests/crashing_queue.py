@@ -32,7 +32,7 @@ def main(folder: Path, log: Path, starts: int) -> None:
         system_database=system_database(folder),
         setup_digest="ab" * 32,
         score_photograph=lambda uid, _following: score(uid),
-        report_study=report,
+        report_study=lambda uids, _reopened: report(uids),
         starts=starts,
     )
     queue.start()

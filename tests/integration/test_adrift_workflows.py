@@ -60,7 +60,7 @@ def test_what_stands_still_is_queued_again_and_what_runs_is_not(tmp_path: Path) 
         system_database=system_database(tmp_path),
         setup_digest="ab" * 32,
         score_photograph=lambda uid, _following: score(uid),
-        report_study=lambda _: None,
+        report_study=lambda *_: None,
     )
     queue.start()
     try:

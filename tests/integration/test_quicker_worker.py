@@ -17,6 +17,7 @@ from pipeline.result import FaceImages, Provenance, Rejection, Scored
 from reports.options import ReportOptions, ResultObject
 from storage.artefacts import NORMALIZED_PHOTOGRAPH, STRUCTURED_REPORT
 from storage.consistency import inspect_rows, inspect_store
+from storage.patients import find_patient, reopen
 from storage.tables import AuditEvent, Photograph, Scoring
 from tests.overtaking import Once, OvertakenStore
 from tests.small_archive import SmallArchive, photograph
@@ -172,3 +173,26 @@ def test_pictures_that_an_earlier_scoring_keeps_are_not_dropped_with_a_slower_wo
     replace(archive.steps, store=slow).score_photograph(UIDS[0])
     assert overtake.called
     assert _agrees(archive)
+
+
+def test_a_study_that_was_asked_for_anew_is_reported_also_where_an_older_setup_reports_it_first(
+    archive: SmallArchive,
+) -> None:
+    old = archive.steps
+    for uid in UIDS:
+        old.score_photograph(uid)
+    with archive.sessions.begin() as session:
+        reopen(session, find_patient(session, "TEST-1"))
+    archive.seed = 1
+    for uid in UIDS:
+        archive.steps.score_photograph(uid)
+    old.report_study(UIDS)  # had been in the queue before
+    archive.steps.report_study(UIDS, 1)
+    for _ in range(2):  # neither what is resumed nor what comes late says more
+        archive.steps.report_study(UIDS, 1)
+        old.report_study(UIDS)
+    told = [set(report.scoring_pks) for report in archive.rows(STRUCTURED_REPORT)]
+    with archive.sessions() as session:
+        scorings = session.scalars(select(Scoring)).all()
+    setups = [old.scorer.provenance.digest(), archive.steps.scorer.provenance.digest()]
+    assert told == [{one.id for one in scorings if one.setup_digest == setup} for setup in setups]

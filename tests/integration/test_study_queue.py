@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ import pytest
 from dbos import DBOS
 
 from dicom_node.stored_queue import forget_failed_workflows, system_database, workflow_states
+from dicom_node.trigger import workflow_id
 from dicom_node.workflow import StudyQueue
 from storage.studies import OpenStudy
 from storage.urgency import Urgency
@@ -40,7 +42,7 @@ def _queue(
         system_database=system_database(folder),
         setup_digest=setup,
         score_photograph=lambda uid, _following: score(uid),
-        report_study=report,
+        report_study=lambda uids, reopened: report(uids),
         retry_seconds=0.05,
     )
     queue.start()
@@ -61,6 +63,25 @@ def test_photographs_come_in_order_and_the_report_last(tmp_path: Path) -> None:
     assert done == ["1.3", "1.4", ["1.3", "1.4"]]
 
 
+def test_the_report_of_a_study_that_was_asked_for_anew_is_told_so(tmp_path: Path) -> None:
+    told: list[tuple[Sequence[str], int]] = []
+    queue = StudyQueue(
+        system_database=system_database(tmp_path),
+        setup_digest="ab" * 32,
+        score_photograph=lambda *_: None,
+        report_study=lambda uids, reopened: told.append((list(uids), reopened)),
+    )
+    queue.start()
+    try:
+        for times in (0, 2):
+            study = replace(STUDY, reopened=times)
+            queue.submit(workflow_id(study, "ab" * 32), study)
+        wait_until(lambda: len(told) == 2, 20, "both reports")
+    finally:
+        queue.stop(seconds=1)
+    assert sorted(told) == [(list(STUDY.photographs), 0), (list(STUDY.photographs), 2)]
+
+
 def test_more_studies_may_wait_than_a_statement_has_room_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +96,7 @@ def test_more_studies_may_wait_than_a_statement_has_room_for(
         system_database=tmp_path,
         setup_digest="",
         score_photograph=lambda *_: None,
-        report_study=lambda _: None,
+        report_study=lambda *_: None,
     )
     assert queue.known(names) == set(names)
 

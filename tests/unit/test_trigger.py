@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.trigger import Trigger, workflow_id
+from dicom_node.stored_queue import REPORT
+from dicom_node.trigger import Trigger, times_reopened, workflow_id
 from storage.artefacts import STRUCTURED_REPORT, FinishedObject, add_artefact, cover_photographs
 from storage.studies import OpenStudy, quiet_studies
 from storage.tables import Photograph
@@ -152,3 +153,9 @@ def test_the_workflow_id_depends_on_study_photographs_and_setup_only() -> None:
     }
     assert workflow_id(study, "a" * 64) not in others
     assert len(others) == 3
+
+
+def test_a_workflow_tells_how_often_its_study_had_been_reopened() -> None:
+    for times in (0, 1, 12):
+        identifier = workflow_id(OpenStudy("1.2", ("1.3",), reopened=times), "a" * 64)
+        assert [times_reopened(name) for name in (identifier, f"{identifier}{REPORT}")] == [times] * 2
