@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,9 @@ from storage.intake import (
 from storage.shared_commits import SharedCommits
 
 _log = structlog.get_logger(__name__)
+
+# Far more than there are associations: hardly ever do two photographs share a turn.
+_TURNS = 1024
 
 
 class Status(IntEnum):
@@ -106,6 +110,7 @@ class Reception:
         self._store = store
         self._minimum_free_bytes = minimum_free_bytes
         self._clock = clock
+        self._turns = [threading.Lock() for _ in range(_TURNS)]
 
     def receive(self, event: Any) -> int:  # noqa: ANN401 -- pynetdicom is untyped
         """Return the status for the C-STORE request `event`; raises nothing, so the association goes on."""
@@ -153,7 +158,11 @@ class Reception:
         if not request.agrees_with(found):
             return self._quarantine(request, "mismatch", Status.DOES_NOT_MATCH_SOP_CLASS)
         taken = request.received(found)
-        return self._ignore(taken) if found.is_own_result else self._keep(request, taken)
+        if found.is_own_result:
+            return self._ignore(taken)
+        # One after the other where several associations bring the same: they write and delete one file.
+        with self._turns[hash(taken.sop_instance_uid) % _TURNS]:
+            return self._keep(request, taken)
 
     def _keep(self, request: _Request, received: Received) -> Status:
         stored = self._store.write("photograph", received.sop_instance_uid, request.file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -96,3 +96,33 @@ def test_a_photograph_that_is_erased_while_its_receiver_waits_is_recorded_anew(
         uids = session.scalars(select(Photograph.sop_instance_uid)).all()
     assert uids == [small_photograph(1).SOPInstanceUID]
     archive.engine.dispose()
+
+
+def test_a_refused_photograph_takes_no_file_of_one_that_is_accepted_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overtaken: list[Once] = []
+
+    class Store(InstanceStore):
+        def delete(self, path: str) -> None:
+            for once in overtaken:
+                once()
+            super().delete(path)
+
+    monkeypatch.setattr("tests.receiving.open_store", lambda settings: Store(settings.data.folder))
+    first = photograph()
+    corrected = photograph(StudyInstanceUID=first.StudyInstanceUID, PatientID="TEST-0002")
+    with running_receiver(tmp_path / "data") as receiver, ThreadPoolExecutor(1) as other:
+        sent: list[Future[list[int]]] = []
+
+        def erase_and_send_again() -> None:
+            _erase(receiver)
+            sent.append(other.submit(send, receiver, corrected))
+            wait(sent, timeout=2)
+
+        assert send(receiver, first) == [0x0000]
+        overtaken.append(Once(erase_and_send_again))
+        assert send(receiver, corrected) == [0xC002]
+        assert sent[0].result(20) == [0x0000]
+        (row,) = receiver.rows(Photograph)
+        assert [str(path.relative_to(receiver.folder)) for path in receiver.files("photograph")] == [row.path]
