@@ -151,14 +151,14 @@ class Commitments:
 
     def _send_again(self, session: Session, delivery: ReportedDelivery, error: str) -> None:
         if delivery.attempts >= self.backoff.attempts:
-            give_up(session, delivery.id, error=error)
-            _log.error("delivery given up", sop_instance_uid=delivery.sop_instance_uid, error=error)
+            if give_up(session, delivery.id, error=error):
+                _log.error("delivery given up", sop_instance_uid=delivery.sop_instance_uid, error=error)
             return
         next_due = self.clock() + self.backoff.delay(delivery.attempts, self.random)
-        send_again(session, delivery.id, error=error, next_due=next_due)
-        _log.warning(
-            "not committed, to be sent again",
-            sop_instance_uid=delivery.sop_instance_uid,
-            error=error,
-            next_due=next_due.isoformat(),
-        )
+        if send_again(session, delivery.id, error=error, next_due=next_due):
+            _log.warning(
+                "not committed, to be sent again",
+                sop_instance_uid=delivery.sop_instance_uid,
+                error=error,
+                next_due=next_due.isoformat(),
+            )

@@ -69,22 +69,17 @@ def ask_again(session: Session, delivery_id: int, *, error: str, next_due: datet
     )
 
 
-def send_again(session: Session, delivery_id: int, *, error: str, next_due: datetime) -> None:
-    """Make an uncommitted delivery due for sending; its transaction stays known. The caller commits."""
-    session.execute(
-        update(Delivery)
-        .where(Delivery.id == delivery_id, Delivery.state == UNCOMMITTED)
-        .values(state=DUE, due_at=next_due, last_error=error)
-    )
+def send_again(session: Session, delivery_id: int, *, error: str, next_due: datetime) -> bool:
+    """Make an uncommitted delivery due for sending; its transaction stays known. The caller commits.
+
+    Returns, as `give_up` does, whether it was uncommitted still: a report may have come meanwhile.
+    """
+    return _update_uncommitted(session, delivery_id, state=DUE, due_at=next_due, last_error=error)
 
 
-def give_up(session: Session, delivery_id: int, *, error: str) -> None:
+def give_up(session: Session, delivery_id: int, *, error: str) -> bool:
     """Give an uncommitted delivery up until someone revives it; the caller commits."""
-    session.execute(
-        update(Delivery)
-        .where(Delivery.id == delivery_id, Delivery.state == UNCOMMITTED)
-        .values(state=DEAD, last_error=error)
-    )
+    return _update_uncommitted(session, delivery_id, state=DEAD, last_error=error)
 
 
 def take_commitment(
@@ -119,6 +114,16 @@ def knows_transaction(session: Session, transaction_uid: str, destination: str) 
         Delivery.transaction_uid == transaction_uid, Delivery.destination == destination
     )
     return session.scalar(wanted.limit(1)) is not None
+
+
+def _update_uncommitted(session: Session, delivery_id: int, **values: object) -> bool:
+    moved = session.scalar(
+        update(Delivery)
+        .where(Delivery.id == delivery_id, Delivery.state == UNCOMMITTED)
+        .values(**values)
+        .returning(Delivery.id)
+    )
+    return moved is not None
 
 
 def _of_transaction(

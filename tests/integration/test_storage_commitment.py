@@ -16,7 +16,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from pynetdicom import AE, evt
-from sqlalchemy import select
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, sessionmaker
+from structlog.testing import capture_logs
 
 from dicom_node.caller import Caller
 from dicom_node.commitment_dataset import build_report, build_request, read_request
@@ -30,7 +32,7 @@ from dicom_node.settings_sections import Sender as SenderEntry
 from storage.commitments import add_request, held_objects
 from storage.deliveries import count_deliveries, dead, waiting
 from storage.instances import InstanceStore
-from storage.tables import Commitment
+from storage.tables import Commitment, Delivery
 from tests.integration.running_node import STUDY, NodeUnderTest, running, wait_until, write_photograph
 from tests.peers import LOOPBACK, Modality, free_port, running_orthanc
 from tests.receiving import CALLING, association, photograph, receiver_settings, running_receiver, send
@@ -241,6 +243,31 @@ def test_without_a_report_it_is_sent_again_and_given_up_in_the_end(tmp_path: Pat
     with deliverer.sessions() as session:
         assert dead(session)[0].error == "commitment_timeout"
     assert len({transaction for transaction, _ in archive.asked}) == 3
+
+
+@pytest.mark.parametrize("times", [1, BACKOFF.attempts])
+def test_nothing_is_told_of_what_a_report_commits_just_when_its_time_is_over(
+    tmp_path: Path, times: int
+) -> None:
+    deliverer, archive = _deliverer(tmp_path, report_seconds=0), _Archive()
+    with archive.serving():
+        deliverer.turn(archive)
+    with deliverer.sessions.begin() as session:
+        session.execute(update(Delivery).values(attempts=times))
+    ((transaction, references),) = archive.asked
+    _, information = build_report(transaction, references, {})
+
+    class Overtaken(sessionmaker[Session]):
+        def begin(self) -> Any:
+            assert deliverer.commitments.take_report("PACS", information) == 0x0000
+            return super().begin()
+
+    deliverer.clock.now += timedelta(seconds=601)
+    late = replace(deliverer.commitments, sessions=Overtaken(deliverer.sessions.kw["bind"]))
+    with capture_logs() as events:
+        late.ask_due(archive)
+    assert deliverer.counts() == {"delivered": 1}
+    assert [event["event"] for event in events] == ["committed"]
 
 
 def test_a_late_report_counts_until_another_request_takes_its_place(tmp_path: Path) -> None:
