@@ -127,7 +127,7 @@ def drawn(face: Picture, landmarks: Points) -> Iterator[Case]:
         for severity in _SEVERITIES:
             with recorded_bumps() as steps:
                 picture = draw_anomaly(face, landmarks, kind, severity, seed=0)
-            yield Case(kind.value, severity, picture, partial(_moved_by, steps=steps))
+            yield Case(kind.value, severity, picture, partial(moved_by, steps=steps))
 
 
 def taken(face: Picture) -> Iterator[Case]:
@@ -144,7 +144,8 @@ def taken(face: Picture) -> Iterator[Case]:
     yield Case("one half covered", 0, half, lambda points: points, seen=ALIGNED_SIDE / 2)
 
 
-def _moved_by(points: Points, steps: Sequence[Sequence[Bump]]) -> Points:
+def moved_by(points: Points, steps: Sequence[Sequence[Bump]]) -> Points:
+    """Return where these displacements, one after the other, bring the points (N, 2)."""
     for bumps in steps:
         points = moved_points(points, bumps)
     return points

@@ -42,10 +42,10 @@ from models.lpips import Lpips, load_metric
 from pipeline.perceptual_severity import FULL_DISTANCE
 
 _HELD_OUT = 0.05
-_MAP_WEIGHT = 4.0
-_MOST_SEVERE = 1.5
+MAP_WEIGHT = 4.0
+MOST_SEVERE = 1.5
 
-_NATURAL_MOVE = 0.012
+NATURAL_MOVE = 0.012
 """How far, in sides of the picture, one normal face's parts lie from another's at most (one deviation).
 
 Without it the network took the asymmetry of people, of which generated faces have less, for an anomaly.
@@ -184,7 +184,7 @@ def _seconds_per_step(
 
 def severity_of(examples: Examples) -> Tensor:
     """Return each example's severity on the common scale (N,), a little beyond 1 at most."""
-    return (examples.distance / FULL_DISTANCE).clamp(min=0).sqrt().clamp(max=_MOST_SEVERE)
+    return (examples.distance / FULL_DISTANCE).clamp(min=0).sqrt().clamp(max=MOST_SEVERE)
 
 
 def _answer(
@@ -202,19 +202,19 @@ def _loss(
     network: AnomalyNetwork, metric: Lpips, examples: Examples, severity: Tensor, rows: Tensor
 ) -> Tensor:
     mask, where = examples.mask[rows].float() / 255, examples.where[rows].float()
-    seen, norm = _varied(to_unit(examples.seen[rows])), to_unit(examples.norm[rows])
+    seen, norm = varied_as_taken(to_unit(examples.seen[rows])), to_unit(examples.norm[rows])
     if torch.rand(()) < 0.5:
         seen, norm, mask, where = (x.flip(-1) for x in (seen, norm, mask, where))
     found, found_severity = _answer(network, metric, seen * mask, norm * mask, mask)
     inside = functional.adaptive_avg_pool2d(mask, where.shape[-1])
     error = ((found - where).square() * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
-    return functional.smooth_l1_loss(found_severity, severity[rows], beta=0.2) + _MAP_WEIGHT * error.mean()
+    return functional.smooth_l1_loss(found_severity, severity[rows], beta=0.2) + MAP_WEIGHT * error.mean()
 
 
-def _varied(seen: Tensor) -> Tensor:
+def varied_as_taken(seen: Tensor, natural_move: float = NATURAL_MOVE) -> Tensor:
     """Vary proportions, contrast, colour balance, light, sharpness and noise a little, anew each time."""
     n, device = len(seen), seen.device
-    picture = ((natural_moves(seen) + 1) / 2).clamp(1e-3, 1)
+    picture = ((natural_moves(seen, natural_move) + 1) / 2).clamp(1e-3, 1)
     picture = picture ** torch.exp(0.12 * torch.randn(n, 1, 1, 1, device=device))
     field = functional.interpolate(torch.randn(n, 1, 4, 4, device=device), seen.shape[-2:], mode="bicubic")
     picture = picture * torch.exp(0.05 * field + 0.03 * torch.randn(n, 3, 1, 1, device=device))
@@ -224,11 +224,14 @@ def _varied(seen: Tensor) -> Tensor:
     return picture.clamp(0, 1) * 2 - 1
 
 
-def natural_moves(seen: Tensor) -> Tensor:
-    """Move the parts of the faces (N, 3, H, W) smoothly, as proportions differ between normal faces."""
+def natural_moves(seen: Tensor, natural_move: float = NATURAL_MOVE) -> Tensor:
+    """Move the parts of the faces (N, 3, H, W) smoothly, as proportions differ between normal faces.
+
+    natural_move: how far at most, one deviation, in sides of the picture.
+    """
     n, device, size = len(seen), seen.device, seen.shape[-2:]
     cells = int(torch.randint(4, 9, ()))
-    amplitude = 2 * _NATURAL_MOVE * torch.rand(n, 1, 1, 1, device=device)
+    amplitude = 2 * natural_move * torch.rand(n, 1, 1, 1, device=device)
     coarse = amplitude * torch.randn(n, 2, cells, cells, device=device)
     field = functional.interpolate(coarse, size, mode="bicubic", align_corners=False)
     still = torch.eye(2, 3, device=device).expand(n, 2, 3)

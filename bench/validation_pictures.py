@@ -43,7 +43,7 @@ class CasePicture:
 
 def case_picture(case: Case, photos: Path | None, drawn: NDArray[np.uint8] | None) -> CasePicture:
     """Make the case's picture; drawn: the generated face, uint8 RGB, where it is not of --photos."""
-    finder, metric = _tools()
+    finder, metric = tools()
     rgb = (
         drawn
         if drawn is not None
@@ -52,23 +52,24 @@ def case_picture(case: Case, photos: Path | None, drawn: NDArray[np.uint8] | Non
     if drawn is not None:
         rgb = vary_capture(rgb, float(np.random.default_rng(case.seed).uniform(0, 0.5)), case.seed)
     rgb = _retaken(rgb, case.view)
-    original = _located(finder, rgb)
+    original = located(finder, rgb)
     if original is None:
         return CasePicture(None, 0.0)
     if not case.kind:
         return CasePicture(original, 0.0)
     kind, landmarks = AnomalyKind(case.kind), original.alignment.to_photograph(original.landmarks)
-    amplitude = _amplitude(metric, original, kind, case)
+    amplitude = drawing_amplitude(metric, original, kind, case)
     deformed = draw_anomaly(rgb, landmarks, kind, amplitude, case.seed)
     changed = align(deformed, original.alignment)
     distance, local = _change(metric, original.picture, changed, original.mask)
     regions = region_deviation(local, region_labels(original.landmarks, FEATURE_SIDE))
     return CasePicture(
-        _located(finder, deformed), perceptual_severity(distance), {str(r): v for r, v in regions.items()}
+        located(finder, deformed), perceptual_severity(distance), {str(r): v for r, v in regions.items()}
     )
 
 
-def _amplitude(metric: Lpips, face: AlignedFace, kind: AnomalyKind, case: Case) -> float:
+def drawing_amplitude(metric: Lpips, face: AlignedFace, kind: AnomalyKind, case: Case) -> float:
+    """Return the amplitude at which the kind has the case's severity on this face."""
     scale = _CHOOSING_SIDE / face.picture.shape[0]
     small = np.asarray(
         cv2.resize(face.picture, (_CHOOSING_SIDE,) * 2, interpolation=cv2.INTER_AREA), np.uint8
@@ -119,7 +120,8 @@ def _retaken(rgb: NDArray[np.uint8], view: str) -> NDArray[np.uint8]:
     return rgb
 
 
-def _located(finder: FaceFinder, rgb: NDArray[np.uint8]) -> AlignedFace | None:
+def located(finder: FaceFinder, rgb: NDArray[np.uint8]) -> AlignedFace | None:
+    """Return the face as the node finds and aligns it, None where it would reject the photograph."""
     try:
         return locate_face(finder, rgb, Stopwatch())
     except UnscorablePhotographError:
@@ -127,8 +129,8 @@ def _located(finder: FaceFinder, rgb: NDArray[np.uint8]) -> AlignedFace | None:
 
 
 @cache
-def _tools() -> tuple[FaceFinder, Lpips]:
-    """Load finder and metric once a process."""
+def tools() -> tuple[FaceFinder, Lpips]:
+    """Return the finder and the metric, loaded once a process."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     return load_face_finder(), load_metric(torch.device("cpu"))

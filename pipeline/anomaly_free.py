@@ -7,6 +7,9 @@ can then test it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -42,19 +45,46 @@ def draw_free_anomaly(
         raise ValueError(f"strength {strength} is outside 0 to 1")
     if strength == 0:
         return face.copy()
-    anatomy, rng = Anatomy.of(landmarks), np.random.default_rng(seed)
     drawn = face
+    for piece in free_pieces(landmarks, seed):
+        drawn = piece.drawn_on(drawn, strength)
+    return drawn.copy() if drawn is face else drawn
+
+
+@dataclass(frozen=True, slots=True)
+class FreePiece:
+    """One change, in one place or in two that mirror each other.
+
+    places: each with the side that it is drawn for, 1 or -1. seed: of what is left open.
+    """
+
+    anatomy: Anatomy
+    draw: Callable[[Picture, Anatomy, Points, int, float, np.random.Generator], Picture]
+    places: tuple[tuple[Points, int], ...]
+    seed: int
+
+    @property
+    def moves(self) -> bool:
+        """Whether the piece displaces what is there, and draws nothing."""
+        return self.draw is _displacement
+
+    def drawn_on(self, face: Picture, strength: float) -> Picture:
+        """Return `face` with the piece drawn on it. strength: above 0, at most 1."""
+        for place, side in self.places:
+            face = self.draw(face, self.anatomy, place, side, strength, np.random.default_rng(self.seed))
+        return face
+
+
+def free_pieces(landmarks: NDArray[np.float64], seed: int) -> list[FreePiece]:
+    """Return the pieces that `draw_free_anomaly` draws for this seed on a face with these landmarks."""
+    anatomy, rng = Anatomy.of(landmarks), np.random.default_rng(seed)
+    pieces = []
     for _ in range(1 + int(rng.choice(len(_PIECES), p=_PIECES))):
         draw = _DRAWINGS[int(rng.choice(len(_DRAWINGS), p=_SHARES))]
-        place, mirrored, piece_seed = (
-            _place(anatomy, rng),
-            rng.random() < _MIRRORED_SHARE,
-            rng.integers(2**31),
-        )
-        places = [(place, 1), (_mirror(place, anatomy), -1)] if mirrored else [(place, 1)]
-        for where, side in places:
-            drawn = draw(drawn, anatomy, where, side, strength, np.random.default_rng(piece_seed))
-    return drawn.copy() if drawn is face else drawn
+        place, mirrored = _place(anatomy, rng), rng.random() < _MIRRORED_SHARE
+        places = ((place, 1), (_mirror(place, anatomy), -1)) if mirrored else ((place, 1),)
+        pieces.append(FreePiece(anatomy, draw, places, int(rng.integers(2**31))))
+    return pieces
 
 
 def _place(anatomy: Anatomy, rng: np.random.Generator) -> Points:

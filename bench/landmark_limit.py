@@ -1,0 +1,142 @@
+"""How far displaced features would stand out if the landmarks followed them: a limit of every shape feature.
+
+dlib's landmarks follow half of a displacement. Anomalies are drawn at full severity on people of --photos,
+and figures of the landmarks are taken twice: as dlib finds them, and where the drawing brings those of the
+undeformed face. Told is how far they lie from the mean of the undeformed people, in their deviations.
+
+    python -m bench.landmark_limit --photos DIR --output bench/results/landmark_limit.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from bench.face_finding import moved_by, recorded_bumps
+from bench.validation_cases import NEUTRAL, Case, people, photograph_of
+from bench.validation_pictures import drawing_amplitude, located, tools
+from pipeline.anomaly import AnomalyKind, draw_anomaly
+from pipeline.face_shape import MIRRORED, PARTS, Complex, Points, load_face_shape, similarity
+from pipeline.photograph import read_photograph
+
+_KINDS = (
+    AnomalyKind.CHEEK_SWELLING, AnomalyKind.CHIN_SMALL, AnomalyKind.CLEFT_LIP, AnomalyKind.EYE_DISPLACED,
+    AnomalyKind.EYES_WIDE_SET, AnomalyKind.JAW_DEVIATION, AnomalyKind.MOUTH_DROOP, AnomalyKind.NOSE_DEVIATION,
+)  # fmt: skip
+_EVERY = 3  # people of whom one is drawn on
+_EYES, _CHIN, _MOUTH = (list(range(36, 42)), list(range(42, 48))), list(range(6, 11)), (48, 54)
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """kind: what is drawn, or "". found, there: (68, 2) px of the frame, dlib's and the drawing's."""
+
+    kind: str
+    found: Points
+    there: Points
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--photos", type=Path, required=True)
+    arguments.add_argument("--output", type=Path, required=True)
+    options = arguments.parse_args()
+    marked = [one for part in marked_people(options.photos) for one in part]
+    record = limits(marked)
+    options.output.write_text(json.dumps(record, indent=1) + "\n")
+    print("\n".join(as_table(record)))
+
+
+def marked_people(photos: Path) -> Iterator[list[Marked]]:
+    """Yield each person's landmarks, undeformed and, of every third, with every kind of displacement."""
+    finder, metric = tools()
+    for number, person in enumerate(track(list(people(photos)), "people")):
+        rgb = read_photograph(photograph_of(photos, person, NEUTRAL))
+        face = located(finder, rgb)
+        if face is None:
+            continue
+        marked = [Marked("", face.landmarks, face.landmarks)]
+        landmarks = face.alignment.to_photograph(face.landmarks)
+        for kind in _KINDS if number % _EVERY == 0 else ():
+            case = Case(person, "", kind=str(kind), level=1.0, seed=number)
+            amplitude = drawing_amplitude(metric, face, kind, case)
+            with recorded_bumps() as steps:
+                deformed = draw_anomaly(rgb, landmarks, kind, amplitude, case.seed)
+            found = located(finder, deformed)
+            if found is not None:
+                there = found.alignment.to_aligned(moved_by(landmarks, steps))
+                marked.append(Marked(str(kind), found.landmarks, there))
+        yield marked
+
+
+def figures(landmarks: Points) -> dict[str, float]:
+    """Return figures of landmarks (68, 2), none of which knows another face of the person."""
+    laid, scale, agreement = load_face_shape().fitted(landmarks)
+    off = [float(np.hypot(*(landmarks[list(p)] - laid[list(p)]).mean(0))) / scale for p in PARTS]
+    apart = _from_mirror_image(landmarks)
+    eyes = [landmarks[eye].mean(0) for eye in _EYES]
+    between, mouth = eyes[1] - eyes[0], landmarks[_MOUTH[1]] - landmarks[_MOUTH[0]]
+    height = float(np.hypot(*(landmarks[8] - (eyes[0] + eyes[1]) / 2)))
+    return {
+        "disagreement": 1 - agreement,
+        "farthest part": max(off),
+        "most one-sided part": max(abs(complex(apart[list(p)].mean())) for p in PARTS),
+        "one-sided chin": float(np.abs(apart[_CHIN]).mean()),
+        "eyes apart, in heights": float(np.hypot(*between)) / height,
+        "tilt of the mouth": abs(float(np.arctan2(*mouth[::-1]) - np.arctan2(*between[::-1]))),
+    }
+
+
+def _from_mirror_image(landmarks: Points) -> Complex:
+    """Return how far each landmark is from where the mirror image has it, laid over the face."""
+    seen = landmarks @ np.array([1, 1j])
+    mirrored = -np.conj(seen[list(MIRRORED)])
+    weights = np.zeros(len(seen))
+    weights[17:] = 1
+    turn, shift = similarity(mirrored, seen, weights)
+    return np.asarray(seen - (turn * mirrored + shift))
+
+
+def limits(marked: Sequence[Marked]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return kind -> figure -> how far off, in deviations of the undeformed: "found" and "there"."""
+    usual = [figures(one.found) for one in marked if not one.kind]
+    names = list(usual[0])
+    mean = {name: float(np.mean([one[name] for one in usual])) for name in names}
+    spread = {name: float(np.std([one[name] for one in usual], ddof=1)) for name in names}
+    record: dict[str, dict[str, dict[str, float]]] = {}
+    for kind in dict.fromkeys(one.kind for one in marked if one.kind):
+        of_kind = [one for one in marked if one.kind == kind]
+        taken = {
+            "found": [figures(one.found) for one in of_kind],
+            "there": [figures(one.there) for one in of_kind],
+        }
+        record[kind] = {
+            name: {
+                way: round((float(np.mean([one[name] for one in those])) - mean[name]) / spread[name], 2)
+                for way, those in taken.items()
+            }
+            for name in names
+        }
+    return record
+
+
+def as_table(record: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
+    """Return the record as lines of a Markdown table: found -> there."""
+    names = list(next(iter(record.values())))
+    lines = [f"| kind | {' | '.join(names)} |", "|" + "---|" * (len(names) + 1)]
+    for kind, of in record.items():
+        cells = [f"{of[name]['found']:.1f} → {of[name]['there']:.1f}" for name in names]
+        lines.append(f"| {kind.replace('_', ' ')} | {' | '.join(cells)} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
