@@ -63,7 +63,7 @@ class FaceBank:
         parts = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
         if not parts:
             raise SystemExit(f"{folder} holds no faces: python -m bench.face_bank --output {folder}")
-        return FaceBank(*(torch.cat([p[name] for p in parts]).numpy() for name in parts[0]))
+        return FaceBank(**{name: torch.cat([p[name] for p in parts]).numpy() for name in parts[0]})
 
 
 def main() -> None:

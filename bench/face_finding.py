@@ -29,7 +29,7 @@ from rich.progress import track
 from models.cache import cached_path
 from models.catalog import GENERATOR, LANDMARKS
 from models.generator import choose_device, load_generator
-from pipeline import anomaly_colours, anomaly_shapes
+from pipeline import anomaly_colours, anomaly_free, anomaly_shapes
 from pipeline.alignment import ALIGNED_SIDE, align, find_alignment
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face import FaceFinder, load_face_finder
@@ -164,7 +164,7 @@ def recorded_bumps() -> Iterator[list[Sequence[Bump]]]:
         steps.append(list(bumps))
         return warped(face, bumps)
 
-    modules = (anomaly_shapes, anomaly_colours)
+    modules = (anomaly_shapes, anomaly_colours, anomaly_free)
     for module in modules:
         setattr(module, "warped", recording)  # noqa: B010 - typed attribute of a module
     try:

@@ -5,6 +5,8 @@ and figures of the landmarks are taken twice: as dlib finds them, and where the 
 undeformed face. Told is how far they lie from the mean of the undeformed people, in their deviations.
 
     python -m bench.landmark_limit --photos DIR --output bench/results/landmark_limit.json
+
+With --refiner FILE a network (`bench.train_landmarks`) moves dlib's landmarks first.
 """
 
 from __future__ import annotations
@@ -15,14 +17,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 from rich.progress import track
 
+from bench.anomaly_examples import to_unit
 from bench.face_finding import moved_by, recorded_bumps
+from bench.landmark_refiner import LandmarkRefiner, load_landmark_refiner
+from bench.train_landmarks import mirrored
 from bench.validation_cases import NEUTRAL, Case, people, photograph_of
 from bench.validation_pictures import drawing_amplitude, located, tools
+from bench.varied_faces import SEEN_SIDE
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face_shape import MIRRORED, PARTS, Complex, Points, load_face_shape, similarity
+from pipeline.locating import AlignedFace
 from pipeline.photograph import read_photograph
 
 _KINDS = (
@@ -47,15 +56,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--photos", type=Path, required=True)
+    arguments.add_argument("--refiner", type=Path, help="a network that moves dlib's landmarks first")
     arguments.add_argument("--output", type=Path, required=True)
     options = arguments.parse_args()
-    marked = [one for part in marked_people(options.photos) for one in part]
+    refiner = load_landmark_refiner(options.refiner) if options.refiner else None
+    marked = [one for part in marked_people(options.photos, refiner) for one in part]
     record = limits(marked)
     options.output.write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(as_table(record)))
 
 
-def marked_people(photos: Path) -> Iterator[list[Marked]]:
+def marked_people(photos: Path, refiner: LandmarkRefiner | None) -> Iterator[list[Marked]]:
     """Yield each person's landmarks, undeformed and, of every third, with every kind of displacement."""
     finder, metric = tools()
     for number, person in enumerate(track(list(people(photos)), "people")):
@@ -63,7 +74,7 @@ def marked_people(photos: Path) -> Iterator[list[Marked]]:
         face = located(finder, rgb)
         if face is None:
             continue
-        marked = [Marked("", face.landmarks, face.landmarks)]
+        marked = [Marked("", _found(face, refiner), face.landmarks)]
         landmarks = face.alignment.to_photograph(face.landmarks)
         for kind in _KINDS if number % _EVERY == 0 else ():
             case = Case(person, "", kind=str(kind), level=1.0, seed=number)
@@ -73,8 +84,22 @@ def marked_people(photos: Path) -> Iterator[list[Marked]]:
             found = located(finder, deformed)
             if found is not None:
                 there = found.alignment.to_aligned(moved_by(landmarks, steps))
-                marked.append(Marked(str(kind), found.landmarks, there))
+                marked.append(Marked(str(kind), _found(found, refiner), there))
         yield marked
+
+
+@torch.no_grad()
+def _found(face: AlignedFace, refiner: LandmarkRefiner | None) -> Points:
+    """Return dlib's landmarks, moved by the mean of the network's answers to face and mirror image."""
+    if refiner is None:
+        return face.landmarks
+    small = cv2.resize(face.picture, (SEEN_SIDE,) * 2, interpolation=cv2.INTER_AREA)
+    faces = to_unit(torch.from_numpy(small).permute(2, 0, 1)[None])
+    scale = SEEN_SIDE / len(face.picture)
+    at = torch.from_numpy((face.landmarks + 0.5) * scale - 0.5).float()[None]
+    turned = mirrored(refiner(faces.flip(-1), mirrored(at, faces))[-1], faces)
+    both = (refiner(faces, at)[-1] + turned) / 2
+    return (both[0].double().numpy() + 0.5) / scale - 0.5
 
 
 def figures(landmarks: Points) -> dict[str, float]:
@@ -107,10 +132,11 @@ def _from_mirror_image(landmarks: Points) -> Complex:
 
 def limits(marked: Sequence[Marked]) -> dict[str, dict[str, dict[str, float]]]:
     """Return kind -> figure -> how far off, in deviations of the undeformed: "found" and "there"."""
-    usual = [figures(one.found) for one in marked if not one.kind]
-    names = list(usual[0])
-    mean = {name: float(np.mean([one[name] for one in usual])) for name in names}
-    spread = {name: float(np.std([one[name] for one in usual], ddof=1)) for name in names}
+    undeformed = {
+        "found": [figures(one.found) for one in marked if not one.kind],
+        "there": [figures(one.there) for one in marked if not one.kind],
+    }
+    names = list(undeformed["found"][0])
     record: dict[str, dict[str, dict[str, float]]] = {}
     for kind in dict.fromkeys(one.kind for one in marked if one.kind):
         of_kind = [one for one in marked if one.kind == kind]
@@ -120,12 +146,16 @@ def limits(marked: Sequence[Marked]) -> dict[str, dict[str, dict[str, float]]]:
         }
         record[kind] = {
             name: {
-                way: round((float(np.mean([one[name] for one in those])) - mean[name]) / spread[name], 2)
+                way: _off([one[name] for one in those], [one[name] for one in undeformed[way]])
                 for way, those in taken.items()
             }
             for name in names
         }
     return record
+
+
+def _off(values: Sequence[float], usual: Sequence[float]) -> float:
+    return round(float((np.mean(values) - np.mean(usual)) / np.std(usual, ddof=1)), 2)
 
 
 def as_table(record: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:

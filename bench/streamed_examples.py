@@ -8,9 +8,11 @@ and displacements are drawn on it in part, since normalizing follows what lies w
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
@@ -36,6 +38,7 @@ _TURN, _SCALE, _SHIFT, _FIT = 0.6, 0.012, 1.0, 0.7
 
 _WAITING = 12  # batches that the process may be ahead
 Pictures = NDArray[np.uint8]
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +51,20 @@ class StreamedBatch:
     mask: Pictures
 
 
-class ExampleStream:
+class ExampleStream(Generic[Batch]):
     """Batches that another process draws."""
 
-    def __init__(self, folder: Path, batch: int, seed: int) -> None:
-        """folder: of a face bank. batch: examples in each. seed: of all that is drawn."""
+    def __init__(
+        self, folder: Path, batch: int, seed: int, draw: Callable[[FaceBank, int, np.random.Generator], Batch]
+    ) -> None:
+        """folder: of a face bank. batch: examples in each. seed: of what is drawn. draw: makes a batch."""
         context = multiprocessing.get_context("spawn")
-        self._queue: Queue[StreamedBatch] = context.Queue(_WAITING)
-        arguments = (self._queue, FaceBank.read(folder), batch, seed)
+        self._queue: Queue[Batch] = context.Queue(_WAITING)
+        arguments = (self._queue, draw, FaceBank.read(folder), batch, seed)
         self._process = context.Process(target=_draw_batches, args=arguments, daemon=True)
         self._process.start()
 
-    def next(self) -> StreamedBatch:
+    def next(self) -> Batch:
         """Return the next batch; raises queue.Empty where the process has ended."""
         return self._queue.get(timeout=300)
 
@@ -69,12 +74,18 @@ class ExampleStream:
         self._process.join()
 
 
-def _draw_batches(queue: Queue[StreamedBatch], bank: FaceBank, batch: int, seed: int) -> None:
+def _draw_batches(
+    queue: Queue[Batch],
+    draw: Callable[[FaceBank, int, np.random.Generator], Batch],
+    bank: FaceBank,
+    batch: int,
+    seed: int,
+) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     random = np.random.default_rng(seed)
     while True:
-        queue.put(drawn_batch(bank, batch, random))
+        queue.put(draw(bank, batch, random))
 
 
 def drawn_batch(bank: FaceBank, batch: int, random: np.random.Generator) -> StreamedBatch:

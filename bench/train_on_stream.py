@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.anomaly_examples import to_unit
-from bench.streamed_examples import ExampleStream, StreamedBatch
+from bench.streamed_examples import ExampleStream, StreamedBatch, drawn_batch
 from bench.train_anomaly_network import MAP_WEIGHT, MOST_SEVERE, NATURAL_MOVE, varied_as_taken
 from models.allocator import keep_freed_memory
 from models.anomaly_ensemble import load_anomaly_network
@@ -111,7 +111,7 @@ def main() -> None:
         if isinstance(part, nn.Dropout | nn.Dropout2d):
             part.p = options.dropout
     network = network.to(memory_format=torch.channels_last).train().requires_grad_(True)
-    stream = ExampleStream(options.faces, options.batch, options.seed)
+    stream = ExampleStream(options.faces, options.batch, options.seed, drawn_batch)
     record = trained_on(network, stream, Compared(load_metric(device), options.natural_move), options)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, options.output)
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def trained_on(
-    network: nn.Module, stream: ExampleStream, compared: Compared, options: argparse.Namespace
+    network: nn.Module, stream: ExampleStream[StreamedBatch], compared: Compared, options: argparse.Namespace
 ) -> dict[str, object]:
     """Train for so many seconds; return how many examples were seen, and R over the last of them."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=_DECAY)

@@ -23,7 +23,6 @@ ARTIFICIAL_INTELLIGENCE: Final = codes.cid7162.ArtificialIntelligence
 SOURCE_IMAGE: Final = codes.cid7202.SourceImageForImageProcessingOperation
 SPATIAL_RESAMPLING: Final = codes.cid7203.SpatialResampling
 EXTERNAL_CAMERA_PHOTOGRAPHY: Final = codes.cid29.ExternalCameraPhotography
-OTHER_MODALITY: Final = codes.cid33.Other
 ACQUISITION_EQUIPMENT: Final = Code("109101", "DCM", "Acquisition Equipment")
 YES: Final = codes.SCT.Yes
 NO: Final = codes.SCT.No

@@ -23,20 +23,15 @@ from reports.header import whole_number
 _PIXELS = Code("{pixels}", "UCUM", "Pixels")
 
 
-def build_image_library(
-    photographs: Sequence[Dataset], ours: Sequence[Dataset], charts: Sequence[Dataset] = ()
-) -> ContainerContentItem:
+def build_image_library(photographs: Sequence[Dataset], ours: Sequence[Dataset]) -> ContainerContentItem:
     """Return the library: one group, first the photographs, then the images that were made of them.
 
-    charts: images that show no face, last. All but these are photographs of the patient, or show them.
     The datasets need SOPClassUID and SOPInstanceUID; Rows and Columns are told where they are known.
     highdicom's own library calls a Secondary Capture's modality "Other" and insists on the size.
     """
     group = _container(standard.DCM.ImageLibraryGroup)
     for image in (*photographs, *ours):
-        group.ContentSequence.append(_entry(image, codes.EXTERNAL_CAMERA_PHOTOGRAPHY))
-    for image in charts:
-        group.ContentSequence.append(_entry(image, codes.OTHER_MODALITY))
+        group.ContentSequence.append(_entry(image))
     library = _container(standard.DCM.ImageLibrary)
     library.ContentSequence.append(group)
     return library
@@ -48,7 +43,7 @@ def _container(name: Code) -> ContainerContentItem:
     return container
 
 
-def _entry(image: Dataset, modality: Code) -> ImageContentItem:
+def _entry(image: Dataset) -> ImageContentItem:
     entry = ImageContentItem(
         name=CodedConcept("260753009", "SCT", "Source"),
         referenced_sop_class_uid=image.SOPClassUID,
@@ -56,7 +51,9 @@ def _entry(image: Dataset, modality: Code) -> ImageContentItem:
         relationship_type=RelationshipTypeValues.CONTAINS,
     )
     context = RelationshipTypeValues.HAS_ACQ_CONTEXT
-    entry.ContentSequence = ContentSequence([CodeContentItem(standard.DCM.Modality, modality, context)])
+    entry.ContentSequence = ContentSequence(
+        [CodeContentItem(standard.DCM.Modality, codes.EXTERNAL_CAMERA_PHOTOGRAPHY, context)]
+    )
     for name, value in (
         (standard.DCM.PixelDataRows, whole_number(image, "Rows", default=0)),
         (standard.DCM.PixelDataColumns, whole_number(image, "Columns", default=0)),

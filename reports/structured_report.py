@@ -47,7 +47,7 @@ def build_structured_report(
     """Return the report on `photographs`, all of one patient and one study, in a series of its own.
 
     course: the encounter's score among the patient's others, None where no photograph has a score. further:
-    charts of ours about the whole encounter. sop_class_uid: Comprehensive 3D, Comprehensive or Enhanced
+    images of ours that show the whole encounter. sop_class_uid: Comprehensive 3D, Comprehensive or Enhanced
     SR. The order of `photographs` does not matter. Equal arguments give equal bytes; the UIDs depend on the
     photographs, the class, every scoring that is shown and the predecessor, not on `created`, so keep the
     finished object and resend those bytes. Raises ValueError without photographs, for two results of one
@@ -147,7 +147,7 @@ def _add_content(
         for one in photographs
         for reference in (*((one.normalized,) if one.normalized else ()), *one.further)
     ]
-    charts = [_as_evidence(sources[0], reference) for reference in further]
+    ours += [_as_evidence(sources[0], reference) for reference in further]
     content = hd.MeasurementReport(
         observation_context=_device_observer(),
         procedure_reported=codes.PHOTOGRAPHY_OF_PATIENT,
@@ -157,10 +157,10 @@ def _add_content(
         title=standard.DCM.ImagingMeasurementReport,
     )[0]
     position = next(i for i, item in enumerate(content.ContentSequence) if item.ValueType == "CONTAINER")
-    content.ContentSequence.insert(position, build_image_library(sources, ours, charts))
+    content.ContentSequence.insert(position, build_image_library(sources, ours))
     for element in content:
         report[element.tag] = element
-    evidence, _ = collect_evidence([*sources, *ours, *charts], content, report.StudyInstanceUID)
+    evidence, _ = collect_evidence([*sources, *ours], content, report.StudyInstanceUID)
     report.CurrentRequestedProcedureEvidenceSequence = evidence
 
 

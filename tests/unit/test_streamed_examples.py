@@ -69,7 +69,7 @@ def test_another_process_draws_the_batches_from_a_folder(bank: FaceBank, tmp_pat
         FaceBank.read(tmp_path)
     tensors = {name: torch.from_numpy(getattr(bank, name)) for name in ("face", "landmarks", "references")}
     save_file({name: value.contiguous() for name, value in tensors.items()}, tmp_path / "1-0000.safetensors")
-    stream = ExampleStream(tmp_path, 3, 5)
+    stream = ExampleStream(tmp_path, 3, 5, drawn_batch)
     try:
         assert len(stream.next().seen) == 3
     finally:

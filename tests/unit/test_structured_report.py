@@ -8,7 +8,7 @@ from io import BytesIO
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
+from pydicom.uid import Comprehensive3DSRStorage
 
 from pipeline.result import QualityIssue, QualityWarning, RejectionReason
 from reports.equipment import is_ours
@@ -143,25 +143,6 @@ def test_evidence_names_photographs_and_normalized_images() -> None:
     sources = {(f"{STUDY_UID}.1", f"{STUDY_UID}.1.{number}") for number in (1, 2)}
     assert named == sources | {(images[0].SeriesInstanceUID, images[0].SOPInstanceUID)}
     assert study.StudyInstanceUID == STUDY_UID
-
-
-def test_the_library_calls_a_chart_no_photograph() -> None:
-    chart = ObjectReference(SecondaryCaptureImageStorage, f"{STUDY_UID}.8.1", f"{STUDY_UID}.8")
-    report = build_structured_report([reported(*mixed()[0])], None, CREATED, further=[chart])
-    library = next(
-        item
-        for item in report.ContentSequence
-        if item.ConceptNameCodeSequence[0].CodeMeaning == "Image Library"
-    )
-    modality = {
-        entry.ReferencedSOPSequence[0].ReferencedSOPInstanceUID: entry.ContentSequence[0]
-        .ConceptCodeSequence[0]
-        .CodeValue
-        for entry in library.ContentSequence[0].ContentSequence
-    }
-    assert modality == {f"{STUDY_UID}.1.1": "XC", chart.sop_instance_uid: "OT"}
-    (study,) = report.CurrentRequestedProcedureEvidenceSequence
-    assert f"{STUDY_UID}.8" in {series.SeriesInstanceUID for series in study.ReferencedSeriesSequence}
 
 
 def test_the_algorithm_is_told_in_full() -> None:
