@@ -151,7 +151,7 @@ def _example_batch(
         where = functional.adaptive_avg_pool2d(local, ANSWER_SIDE).sqrt()
     w = _quick_normals(generator, engine, metric, to_unit(seen), mask[:, 0], steps)
     with torch.no_grad():
-        norm = torch.cat([_drawn_small(generator, part) for part in torch.split(w, _DRAWN_TOGETHER)])
+        norm = torch.cat([drawn_small(generator, part) for part in torch.split(w, _DRAWN_TOGETHER)])
     return Examples(
         seen,
         ((norm + 1) * 127.5).round().byte(),
@@ -162,7 +162,8 @@ def _example_batch(
     )
 
 
-def _drawn_small(generator: Generator, w: Tensor) -> Tensor:
+def drawn_small(generator: Generator, w: Tensor) -> Tensor:
+    """Return the pictures of latents w (N, w_dim), (N, 3, 256, 256) in [-1, 1]."""
     drawn = generator.network.synthesis(w).clamp(-1, 1)
     picture: Tensor = functional.interpolate(drawn, (SEEN_SIDE,) * 2, mode="area")
     return picture

@@ -22,19 +22,19 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn import functional
 
-from bench.anomaly_examples import to_unit
-from bench.varied_faces import DRAWING_SIDE, SEEN_SIDE
+from bench.anomaly_examples import drawn_small, to_unit
+from bench.varied_faces import DRAWING_SIDE, SEEN_SIDE, aligned_small
 from models.allocator import keep_freed_memory
 from models.catalog import GENERATOR
 from models.generator import Generator, choose_device, load_generator
 from models.lpips import Lpips, load_metric
-from pipeline.alignment import align, find_alignment
+from pipeline.alignment import ALIGNED_SIDE, find_alignment
 from pipeline.capture_variation import vary_capture
 from pipeline.face import FaceFinder, load_face_finder
 from pipeline.features import to_picture
 from pipeline.mask import face_mask
+from pipeline.natural_variation import vary_person
 from pipeline.normalization import average_and_goal
 from pipeline.profile import Profile
 from pipeline.rejection import UnscorablePhotographError
@@ -64,6 +64,20 @@ class FaceBank:
         if not parts:
             raise SystemExit(f"{folder} holds no faces: python -m bench.face_bank --output {folder}")
         return FaceBank(**{name: torch.cat([p[name] for p in parts]).numpy() for name in parts[0]})
+
+    def person(
+        self, random: np.random.Generator, varied_share: float
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float64], NDArray[np.uint8]]:
+        """Return a random face, its landmarks (68, 2) in px of it, and its references.
+
+        varied_share: how often it gets traits of a person (`pipeline.natural_variation`).
+        """
+        number = int(random.integers(len(self.face)))
+        landmarks = (self.landmarks[number].astype(np.float64) + 0.5) * SEEN_SIDE / ALIGNED_SIDE - 0.5
+        face = self.face[number]
+        if random.random() < varied_share:
+            face = vary_person(face, landmarks, float(random.uniform(0, 1)), int(random.integers(2**31)))
+        return face, landmarks, self.references[number]
 
 
 def main() -> None:
@@ -108,7 +122,7 @@ def banked_faces(generator: Generator, metric: Lpips, seed: int) -> Iterator[dic
         face, landmarks = found
         near = float(random.uniform(*_OWN_SHARE)) * own + float(random.uniform(*_OTHER_SHARE)) * other
         begin = _beginning(generator, metric, profile, face, landmarks, random)
-        references = [_small(generator, w) for w in (generator.w_avg + near, begin)]
+        references = [to_picture(drawn_small(generator, w)[0]) for w in (generator.w_avg + near, begin)]
         yield {"face": face, "landmarks": landmarks.astype(np.float32), "references": np.stack(references)}
 
 
@@ -122,9 +136,7 @@ def _aligned(
         alignment = find_alignment(landmarks)
     except (UnscorablePhotographError, ValueError):
         return None
-    aligned = align(half, alignment, 2 * SEEN_SIDE)
-    small = cv2.resize(aligned, (SEEN_SIDE,) * 2, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8), alignment.to_aligned(landmarks)
+    return aligned_small(half, alignment), alignment.to_aligned(landmarks)
 
 
 def _beginning(
@@ -142,11 +154,6 @@ def _beginning(
     masks = torch.from_numpy(mask)[None].to(generator.device)
     average, goal = average_and_goal(generator, metric, seen, masks, profile)
     return average + float(random.uniform(*_GOAL_SHARE)) * (goal - average)
-
-
-def _small(generator: Generator, w: Tensor) -> NDArray[np.uint8]:
-    drawn = generator.network.synthesis(w).clamp(-1, 1)
-    return to_picture(functional.interpolate(drawn, (SEEN_SIDE,) * 2, mode="area")[0])
 
 
 if __name__ == "__main__":

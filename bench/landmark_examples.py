@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from bench.face_bank import FaceBank
 from bench.face_finding import moved_by, recorded_bumps
 from bench.varied_faces import SEEN_SIDE
-from pipeline.alignment import ALIGNED_SIDE
 from pipeline.anomaly_free import free_pieces
-from pipeline.natural_variation import vary_person
+from pipeline.face_shape import PARTS, Points
 
 Pictures = NDArray[np.uint8]
-Points = NDArray[np.float64]
 
+_VARIED_SHARE = 0.4
 _VARIANTS = 4
 _MOST_ANOMALIES = 2
 _LEAST_STRENGTH = 0.15
@@ -32,7 +31,7 @@ _MOVE, _TURN, _SCALE, _SHIFT = 3.0, 2.0, 0.035, 3.0
 
 _FOLLOWED = (0.15, 0.75)
 _OF_PART, _OF_POINT, _OF_FACE = 1.2, 0.6, 0.5  # px: noise of what is found
-_PARTS = ((0, 6), (6, 11), (11, 17), (17, 22), (22, 27), (27, 31), (31, 36), (36, 42), (42, 48), (48, 68))
+_MOVED_TOGETHER = (range(6), range(6, 11), range(11, 17), *PARTS)  # the outline has no part in PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,7 @@ def landmark_batch(bank: FaceBank, batch: int, random: np.random.Generator) -> L
     """Return that many examples of faces that are drawn at random."""
     rows: list[tuple[Pictures, Points, Points]] = []
     while len(rows) < batch:
-        number = int(random.integers(len(bank.face)))
-        landmarks = (bank.landmarks[number].astype(np.float64) + 0.5) * SEEN_SIDE / ALIGNED_SIDE - 0.5
-        person = bank.face[number]
-        if random.random() < 0.4:
-            person = vary_person(person, landmarks, float(random.uniform(0, 1)), int(random.integers(2**31)))
+        person, landmarks, _ = bank.person(random, _VARIED_SHARE)
         for _ in range(_VARIANTS):
             try:
                 face, there = _displaced(person, landmarks, random)
@@ -100,8 +95,8 @@ def _as_taken(
     x, y = (np.ascontiguousarray(came[..., n], np.float32) for n in range(2))
     taken = cv2.remap(face, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     found = _carried(half_way, field, turn, shift)
-    for first, end in _PARTS:
-        found[first:end] += random.normal(0, _OF_PART, 2)
+    for part in _MOVED_TOGETHER:
+        found[list(part)] += random.normal(0, _OF_PART, 2)
     found += random.normal(0, _OF_POINT, found.shape) + random.normal(0, _OF_FACE, 2)
     return np.asarray(taken, np.uint8), _carried(there, field, turn, shift), found
 

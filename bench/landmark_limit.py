@@ -30,9 +30,10 @@ from bench.validation_cases import NEUTRAL, Case, people, photograph_of
 from bench.validation_pictures import drawing_amplitude, located, tools
 from bench.varied_faces import SEEN_SIDE
 from pipeline.anomaly import AnomalyKind, draw_anomaly
-from pipeline.face_shape import MIRRORED, PARTS, Complex, Points, load_face_shape, similarity
+from pipeline.face_shape import MIRRORED, PARTS, Points, load_face_shape
 from pipeline.locating import AlignedFace
 from pipeline.photograph import read_photograph
+from pipeline.shape_features import displacement
 
 _KINDS = (
     AnomalyKind.CHEEK_SWELLING, AnomalyKind.CHIN_SMALL, AnomalyKind.CLEFT_LIP, AnomalyKind.EYE_DISPLACED,
@@ -106,7 +107,7 @@ def figures(landmarks: Points) -> dict[str, float]:
     """Return figures of landmarks (68, 2), none of which knows another face of the person."""
     laid, scale, agreement = load_face_shape().fitted(landmarks)
     off = [float(np.hypot(*(landmarks[list(p)] - laid[list(p)]).mean(0))) / scale for p in PARTS]
-    apart = _from_mirror_image(landmarks)
+    apart = displacement(landmarks, landmarks[list(MIRRORED)] * (-1, 1))  # from its own mirror image
     eyes = [landmarks[eye].mean(0) for eye in _EYES]
     between, mouth = eyes[1] - eyes[0], landmarks[_MOUTH[1]] - landmarks[_MOUTH[0]]
     height = float(np.hypot(*(landmarks[8] - (eyes[0] + eyes[1]) / 2)))
@@ -120,38 +121,26 @@ def figures(landmarks: Points) -> dict[str, float]:
     }
 
 
-def _from_mirror_image(landmarks: Points) -> Complex:
-    """Return how far each landmark is from where the mirror image has it, laid over the face."""
-    seen = landmarks @ np.array([1, 1j])
-    mirrored = -np.conj(seen[list(MIRRORED)])
-    weights = np.zeros(len(seen))
-    weights[17:] = 1
-    turn, shift = similarity(mirrored, seen, weights)
-    return np.asarray(seen - (turn * mirrored + shift))
-
-
 def limits(marked: Sequence[Marked]) -> dict[str, dict[str, dict[str, float]]]:
     """Return kind -> figure -> how far off, in deviations of the undeformed: "found" and "there"."""
-    undeformed = {
-        "found": [figures(one.found) for one in marked if not one.kind],
-        "there": [figures(one.there) for one in marked if not one.kind],
+    by_kind: dict[str, list[Marked]] = {}
+    for one in marked:
+        by_kind.setdefault(one.kind, []).append(one)
+    taken = {
+        kind: {"found": [figures(one.found) for one in those], "there": [figures(one.there) for one in those]}
+        for kind, those in by_kind.items()
     }
-    names = list(undeformed["found"][0])
-    record: dict[str, dict[str, dict[str, float]]] = {}
-    for kind in dict.fromkeys(one.kind for one in marked if one.kind):
-        of_kind = [one for one in marked if one.kind == kind]
-        taken = {
-            "found": [figures(one.found) for one in of_kind],
-            "there": [figures(one.there) for one in of_kind],
-        }
-        record[kind] = {
+    undeformed = taken.pop("")
+    return {
+        kind: {
             name: {
                 way: _off([one[name] for one in those], [one[name] for one in undeformed[way]])
-                for way, those in taken.items()
+                for way, those in ways.items()
             }
-            for name in names
+            for name in undeformed["found"][0]
         }
-    return record
+        for kind, ways in taken.items()
+    }
 
 
 def _off(values: Sequence[float], usual: Sequence[float]) -> float:

@@ -24,9 +24,9 @@ from bench.varied_faces import SEEN_SIDE
 from pipeline.alignment import ALIGNED_SIDE
 from pipeline.anomaly_free import free_pieces
 from pipeline.mask import BORDER
-from pipeline.natural_variation import vary_person
 
 _VARIANTS = 6
+_VARIED_SHARE = 0.8
 _UNDEFORMED_SHARE = 0.15
 _LEAST_STRENGTH = 0.15
 _FIRST_REFERENCE_SHARE = 0.65
@@ -92,14 +92,10 @@ def drawn_batch(bank: FaceBank, batch: int, random: np.random.Generator) -> Stre
     """Return that many examples of faces that are drawn at random, in random order."""
     rows: list[tuple[Pictures, Pictures, Pictures, Pictures]] = []
     while len(rows) < batch:
-        number = int(random.integers(len(bank.face)))
-        landmarks = (bank.landmarks[number].astype(np.float64) + 0.5) * SEEN_SIDE / ALIGNED_SIDE - 0.5
-        person = bank.face[number]
-        if random.random() < 0.8:
-            person = vary_person(person, landmarks, float(random.uniform(0, 1)), int(random.integers(2**31)))
+        person, landmarks, references = bank.person(random, _VARIED_SHARE)
         for _ in range(_VARIANTS):
             first = random.random() < _FIRST_REFERENCE_SHARE
-            beside = bank.references[number][0 if first else 1]
+            beside = references[0 if first else 1]
             try:
                 seen, beside = _with_anomaly(person, beside, landmarks, random)
             except ValueError:  # a piece too small to be lit

@@ -42,8 +42,8 @@ from models.lpips import Lpips, load_metric
 from pipeline.perceptual_severity import FULL_DISTANCE
 
 _HELD_OUT = 0.05
-MAP_WEIGHT = 4.0
-MOST_SEVERE = 1.5
+_MAP_WEIGHT = 4.0
+_MOST_SEVERE = 1.5
 
 NATURAL_MOVE = 0.012
 """How far, in sides of the picture, one normal face's parts lie from another's at most (one deviation).
@@ -146,7 +146,7 @@ def trained(examples: Examples, metric: Lpips, fit: Fit) -> tuple[AnomalyNetwork
     held = (torch.arange(count) >= int(count * (1 - _HELD_OUT))) | ~usable
     rows = torch.nonzero(~held)[:, 0].to(device)
     batches = max(1, len(rows) // fit.batch)
-    severity, began = severity_of(examples).to(device), time.perf_counter()
+    severity, began = severity_of(examples.distance).to(device), time.perf_counter()
     if fit.seconds:
         step = _seconds_per_step(network, metric, examples, severity, rows[: fit.batch])
         fit = replace(fit, epochs=max(1, int(fit.seconds / (step * batches))))
@@ -182,9 +182,9 @@ def _seconds_per_step(
     return 1.1 * (time.perf_counter() - began) / 10  # the optimiser's own part
 
 
-def severity_of(examples: Examples) -> Tensor:
-    """Return each example's severity on the common scale (N,), a little beyond 1 at most."""
-    return (examples.distance / FULL_DISTANCE).clamp(min=0).sqrt().clamp(max=MOST_SEVERE)
+def severity_of(distance: Tensor) -> Tensor:
+    """Return the severity of these masked LPIPS (N,) on the common scale, a little beyond 1 at most."""
+    return (distance / FULL_DISTANCE).clamp(min=0).sqrt().clamp(max=_MOST_SEVERE)
 
 
 def _answer(
@@ -206,9 +206,16 @@ def _loss(
     if torch.rand(()) < 0.5:
         seen, norm, mask, where = (x.flip(-1) for x in (seen, norm, mask, where))
     found, found_severity = _answer(network, metric, seen * mask, norm * mask, mask)
+    return answer_loss(found, found_severity, where, severity[rows], mask)
+
+
+def answer_loss(
+    where: Tensor, severity: Tensor, told_where: Tensor, told_severity: Tensor, mask: Tensor
+) -> Tensor:
+    """Return how far answers are off: maps (N, 1, 32, 32) inside the masks (N, 1, H, W), severities (N,)."""
     inside = functional.adaptive_avg_pool2d(mask, where.shape[-1])
-    error = ((found - where).square() * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
-    return functional.smooth_l1_loss(found_severity, severity[rows], beta=0.2) + MAP_WEIGHT * error.mean()
+    error = ((where - told_where).square() * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
+    return functional.smooth_l1_loss(severity, told_severity, beta=0.2) + _MAP_WEIGHT * error.mean()
 
 
 def varied_as_taken(seen: Tensor, natural_move: float = NATURAL_MOVE) -> Tensor:

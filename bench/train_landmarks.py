@@ -1,19 +1,17 @@
-"""Trains `bench.landmark_refiner` on faces whose displaced landmarks are known, in bfloat16, as AMX wants it.
+"""Trains `bench.landmark_refiner` on faces whose displaced landmarks are known, in bfloat16.
 
-python -m bench.face_bank --output out/face_bank
-python -m bench.train_landmarks --faces out/face_bank --seconds 900 --output out/refiner.safetensors
-python -m bench.landmark_limit --photos DIR --refiner out/refiner.safetensors --output out/limit.json
+What it has become is measured by the last of these lines.
+
+    python -m bench.face_bank --output out/face_bank
+    python -m bench.train_landmarks --faces out/face_bank --seconds 900 --output out/refiner.safetensors
+    python -m bench.landmark_limit --photos DIR --refiner out/refiner.safetensors --output out/limit.json
 """
 
 from __future__ import annotations
 
 import argparse
-import time
-from pathlib import Path
 
 import torch
-from rich.progress import Progress
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,8 +19,8 @@ from bench.anomaly_examples import to_unit
 from bench.landmark_examples import LandmarkBatch, landmark_batch
 from bench.landmark_refiner import LandmarkRefiner
 from bench.streamed_examples import ExampleStream
+from bench.timed_training import add_training_arguments, begin, train, write_network
 from bench.train_anomaly_network import varied_as_taken
-from models.allocator import keep_freed_memory
 from pipeline.face_shape import MIRRORED
 
 _RATE, _DECAY = 1.5e-3, 1e-3
@@ -34,19 +32,13 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--faces", type=Path, default=Path("out/face_bank"), help="a face bank")
-    arguments.add_argument("--seconds", type=float, default=900)
-    arguments.add_argument("--batch", type=int, default=32)
-    arguments.add_argument("--seed", type=int, default=11)
-    arguments.add_argument("--output", type=Path, required=True, help="the network's file")
+    add_training_arguments(arguments, seconds=900, batch=32, seed=11)
     options = arguments.parse_args()
-    keep_freed_memory()
-    torch.manual_seed(options.seed)
+    begin(options.seed)
     network = LandmarkRefiner()
     stream = ExampleStream(options.faces, options.batch, options.seed, landmark_batch)
     before, after = trained_on(network, stream, options.seconds)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, options.output)
+    write_network(network, options.output)
     print(f"off by {before:.2f} px of the frame before, {after:.2f} after, over the last tenth")
 
 
@@ -54,27 +46,23 @@ def trained_on(
     network: LandmarkRefiner, stream: ExampleStream[LandmarkBatch], seconds: float
 ) -> tuple[float, float]:
     """Train for so long; return how far landmarks were off before and after, over the last tenth."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=_DECAY)
-    began, done, off = time.perf_counter(), 0.0, []
-    with Progress() as bar:
-        task = bar.add_task("training", total=1.0)
-        while done < 1:
-            faces, there, found = as_seen(stream.next())
-            for group in optimizer.param_groups:
-                rise, fall = (done + 0.02) / _WARMING, max(_LEAST_RATE, (1 - done) / _FALLING)
-                group["lr"] = _RATE * min(1.0, rise, fall)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                rounds = network(faces, found)
-            losses = [functional.smooth_l1_loss(one.float(), there, beta=0.5) for one in rounds]
-            optimizer.zero_grad(set_to_none=True)
-            torch.stack(losses).sum().backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            off.append([_FRAME_PX * _off(one, there) for one in (found, rounds[-1].detach().float())])
-            done = (time.perf_counter() - began) / seconds
-            bar.update(task, completed=done)
+    off: list[list[float]] = []
+
+    def loss() -> Tensor:
+        faces, there, found = as_seen(stream.next())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounds = network(faces, found)
+        off.append([_FRAME_PX * _off(one, there) for one in (found, rounds[-1].detach().float())])
+        losses = [functional.smooth_l1_loss(one.float(), there, beta=0.5) for one in rounds]
+        return torch.stack(losses).sum()
+
+    train(network, seconds, _DECAY, _rate, loss)
     last = torch.tensor(off[-max(1, len(off) // 10) :]).mean(0)
     return float(last[0]), float(last[1])
+
+
+def _rate(done: float) -> float:
+    return _RATE * min(1.0, (done + 0.02) / _WARMING, max(_LEAST_RATE, (1 - done) / _FALLING))
 
 
 def as_seen(batch: LandmarkBatch) -> tuple[Tensor, Tensor, Tensor]:

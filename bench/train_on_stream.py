@@ -12,24 +12,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from rich.progress import Progress
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.anomaly_examples import to_unit
 from bench.streamed_examples import ExampleStream, StreamedBatch, drawn_batch
-from bench.train_anomaly_network import MAP_WEIGHT, MOST_SEVERE, NATURAL_MOVE, varied_as_taken
-from models.allocator import keep_freed_memory
+from bench.timed_training import add_training_arguments, begin, train, write_network
+from bench.train_anomaly_network import NATURAL_MOVE, answer_loss, severity_of, varied_as_taken
 from models.anomaly_ensemble import load_anomaly_network
 from models.anomaly_network import ANSWER_SIDE
 from models.lpips import Lpips, load_metric
-from pipeline.perceptual_severity import FULL_DISTANCE
 
 _LABEL_SIDE = 64
 _WARMING, _FALLING = 0.05, 0.6
@@ -77,8 +73,7 @@ class Compared:
         a, b = ([tap.float() for tap in self._features(one * mask)] for one in (seen, undeformed))
         distance = self._metric.distance(a, b, self._metric.tap_weights(mask, a))
         local = self._metric.map(a, b, _LABEL_SIDE) * functional.adaptive_avg_pool2d(mask, _LABEL_SIDE)
-        severity = (distance / FULL_DISTANCE).clamp(min=0).sqrt().clamp(max=MOST_SEVERE)
-        return functional.adaptive_avg_pool2d(local, ANSWER_SIDE).sqrt(), severity
+        return functional.adaptive_avg_pool2d(local, ANSWER_SIDE).sqrt(), severity_of(distance)
 
     def _features(self, pictures: Tensor) -> list[Tensor]:
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -90,21 +85,16 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--faces", type=Path, default=Path("out/face_bank"), help="a face bank")
+    add_training_arguments(arguments, seconds=2400, batch=64, seed=5)
     arguments.add_argument("--begin", type=Path, required=True, help="the network to train further")
     arguments.add_argument("--member", type=int, default=0, help="which, where the file holds several")
-    arguments.add_argument("--seconds", type=float, default=2400)
-    arguments.add_argument("--batch", type=int, default=64)
     arguments.add_argument("--rate", type=float, default=5e-4, help="greatest rate of learning")
     arguments.add_argument(
         "--natural-move", type=float, default=NATURAL_MOVE, help="how far normal parts lie off, in sides"
     )
     arguments.add_argument("--dropout", type=float, default=0.05)
-    arguments.add_argument("--seed", type=int, default=5)
-    arguments.add_argument("--output", type=Path, required=True, help="the network's file")
     options = arguments.parse_args()
-    keep_freed_memory()
-    torch.manual_seed(options.seed)
+    begin(options.seed)
     device = torch.device("cpu")
     network = load_anomaly_network(options.begin, device).network.members[options.member]
     for part in network.modules():
@@ -113,8 +103,7 @@ def main() -> None:
     network = network.to(memory_format=torch.channels_last).train().requires_grad_(True)
     stream = ExampleStream(options.faces, options.batch, options.seed, drawn_batch)
     record = trained_on(network, stream, Compared(load_metric(device), options.natural_move), options)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, options.output)
+    write_network(network, options.output)
     options.output.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -122,24 +111,16 @@ def trained_on(
     network: nn.Module, stream: ExampleStream[StreamedBatch], compared: Compared, options: argparse.Namespace
 ) -> dict[str, object]:
     """Train for so many seconds; return how many examples were seen, and R over the last of them."""
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.rate, weight_decay=_DECAY)
-    began, done, answers = time.perf_counter(), 0.0, []
-    with Progress() as bar:
-        task = bar.add_task("training", total=1.0)
-        while done < 1:
-            comparison, where, severity = compared.of(stream.next())
-            for group in optimizer.param_groups:
-                group["lr"] = options.rate * rate_share(done)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                answer = network(*comparison)
-            loss = _loss(answer.map.float(), answer.severity.float(), where, severity, comparison.mask)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            answers.append(torch.stack([answer.severity.detach().float(), severity]))
-            done = (time.perf_counter() - began) / options.seconds
-            bar.update(task, completed=done)
+    answers: list[Tensor] = []
+
+    def loss() -> Tensor:
+        comparison, where, severity = compared.of(stream.next())
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            answer = network(*comparison)
+        answers.append(torch.stack([answer.severity.detach().float(), severity]))
+        return answer_loss(answer.map.float(), answer.severity.float(), where, severity, comparison.mask)
+
+    train(network, options.seconds, _DECAY, lambda done: options.rate * rate_share(done), loss)
     last = torch.cat(answers[-max(1, len(answers) // 10) :], 1)
     return {
         "examples": options.batch * len(answers),
@@ -154,12 +135,6 @@ def trained_on(
 def rate_share(done: float) -> float:
     """Return the share of the greatest rate after this share of the time: up, level, and down."""
     return min(1.0, max(done, 1e-3) / _WARMING, max(_LEAST_RATE, (1 - done) / _FALLING))
-
-
-def _loss(where: Tensor, severity: Tensor, told_where: Tensor, told: Tensor, mask: Tensor) -> Tensor:
-    inside = functional.adaptive_avg_pool2d(mask, ANSWER_SIDE)
-    error = ((where - told_where).square() * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
-    return functional.smooth_l1_loss(severity, told, beta=0.2) + MAP_WEIGHT * error.mean()
 
 
 if __name__ == "__main__":
