@@ -16,7 +16,7 @@ from dicom_node.outage import is_outage
 from pipeline.result import FaceImages
 from reports.comparison_picture import Panels
 from storage.file_store import FileStore
-from storage.instances import DamagedFileError, intact, matches_name
+from storage.instances import intact, intact_content
 
 _T = TypeVar("_T")
 _log = structlog.get_logger(__name__)
@@ -53,15 +53,8 @@ def read_panels(store: FileStore, path: str) -> Panels | None:
 
     Raises UnreachableError where the files are away: they will be there again.
     """
-
-    def read() -> Panels:
-        content = store.read(path)
-        # Whoever decodes what is damaged may raise nearly anything.
-        if not matches_name(path, content):
-            raise DamagedFileError
-        return unpacked(content)
-
-    return _unless_lost(read)
+    # Checked first: whoever decodes what is damaged may raise nearly anything.
+    return _unless_lost(lambda: unpacked(intact_content(path, store.read(path))))
 
 
 def read_image(store: FileStore, path: str) -> NDArray[np.uint8] | None:

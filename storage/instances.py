@@ -41,9 +41,11 @@ def file_name(kind: str, sop_instance_uid: str, digest: str) -> str:
     return f"{kind}/{name[:2]}/{name[:40]}-{digest[:24]}.dcm"
 
 
-def matches_name(path: str, data: bytes) -> bool:
-    """Whether `data` is what the path that `file_name` gave says."""
-    return _is_named(path, hashlib.sha256(data).hexdigest())
+def intact_content(path: str, data: bytes) -> bytes:
+    """Return `data`, whose SHA-256 is what the path that `file_name` gave says; raises DamagedFileError."""
+    if not _is_named(path, hashlib.sha256(data).hexdigest()):
+        raise DamagedFileError("the file is not what its name says")
+    return data
 
 
 def intact(path: str, file: Path) -> Path:

@@ -20,7 +20,7 @@ from obstore.store import S3Store
 
 from storage.file_cache import FileCache
 from storage.file_store import UnreachableError
-from storage.instances import DamagedFileError, StoredFile, file_name, matches_name
+from storage.instances import StoredFile, file_name, intact_content
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config
@@ -112,9 +112,7 @@ class ObjectStore:
         _check(path)
         with _failures_as_os_errors():
             data = bytes(obstore.get(self._store, path).bytes())
-        if not matches_name(path, data):
-            raise DamagedFileError
-        return data
+        return intact_content(path, data)
 
     def absolute(self, path: str) -> Path:
         """Return a local copy of the object, fetched where there is none yet; open it within minutes.

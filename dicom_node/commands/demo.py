@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import tempfile
@@ -13,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from dicom_node.commands.output_folder import unwritable
 from dicom_node.demo.archive import ArchiveKind
 from dicom_node.demo.problem import DemoError
 
@@ -45,8 +45,8 @@ def demo(
     Exit status 0 only when both photographs were scored and every result arrived in the PACS.
     """
     given = {"profile": profile, "generator": generator, "regressor": regressor, "device": device}
-    if not os.access(output.absolute().parent, os.W_OK):
-        typer.echo(f"facenorm demo: --output: nothing can be written to {output.absolute().parent}", err=True)
+    if trouble := unwritable(output):
+        typer.echo(f"facenorm demo: {trouble}", err=True)
         raise typer.Exit(_WRONG_USAGE)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)

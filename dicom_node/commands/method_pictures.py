@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dicom_node.commands.output_folder import unwritable
 from dicom_node.commands.progress_bars import bar
 from dicom_node.commands.scoring_options import Device, GeneratorName, Seed
 from dicom_node.logs import configure_logs
@@ -159,9 +159,8 @@ def iterates(
 
 def _check_folder(output: Path) -> None:
     """Raise ValueError where no picture can be written; before it is made, which takes minutes."""
-    folder = output.absolute().parent
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f"--output: nothing can be written to {folder}")
+    if trouble := unwritable(output):
+        raise ValueError(trouble)
 
 
 def _steps(text: str) -> list[int]:
