@@ -5,6 +5,8 @@ not normalized: a face near to its own latent, pulled to the average and a littl
 encoder's answer to the face as another camera took it, at which normalizing begins.
 
     python -m bench.face_bank --seconds 1500 --output out/face_bank
+
+With --faces-only, for `bench.train_landmarks`, they are kept without those two, in a third of the time.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ _FACES_IN_A_FILE = 50
 class FaceBank:
     """face: uint8 (N, 256, 256, 3). landmarks: float32 (N, 68, 2), px of the 1024 frame.
 
-    references: uint8 (N, 2, 256, 256, 3).
+    references: uint8 (N, 2, 256, 256, 3), or (N, 0, 256, 256, 3) of faces alone.
     """
 
     face: NDArray[np.uint8]
@@ -86,12 +88,14 @@ def main() -> None:
     )
     arguments.add_argument("--seconds", type=float, default=1500)
     arguments.add_argument("--seed", type=int, default=2)
+    arguments.add_argument("--faces-only", action="store_true", help="without the pictures beside them")
     arguments.add_argument("--output", type=Path, required=True, help="folder, which other seeds may share")
     options = arguments.parse_args()
     keep_freed_memory()
     options.output.mkdir(parents=True, exist_ok=True)
     device = choose_device("auto")
-    faces = banked_faces(load_generator(GENERATOR, device), load_metric(device), options.seed)
+    metric = None if options.faces_only else load_metric(device)
+    faces = banked_faces(load_generator(GENERATOR, device), metric, options.seed)
     began, kept, files = time.perf_counter(), [], 0
     with Progress() as bar:
         task = bar.add_task("faces", total=options.seconds)
@@ -107,8 +111,10 @@ def main() -> None:
 
 
 @torch.no_grad()
-def banked_faces(generator: Generator, metric: Lpips, seed: int) -> Iterator[dict[str, NDArray[np.generic]]]:
-    """Yield faces without end, each as one row of a `FaceBank`."""
+def banked_faces(
+    generator: Generator, metric: Lpips | None, seed: int
+) -> Iterator[dict[str, NDArray[np.generic]]]:
+    """Yield faces without end, each as one row of a `FaceBank`; without a metric they have no references."""
     finder, profile = load_face_finder(), Profile.from_card(generator.card.profiles["fast"])
     random, drawn = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     while True:
@@ -120,10 +126,14 @@ def banked_faces(generator: Generator, metric: Lpips, seed: int) -> Iterator[dic
         if found is None:
             continue
         face, landmarks = found
+        alone: dict[str, NDArray[np.generic]] = {"face": face, "landmarks": landmarks.astype(np.float32)}
+        if metric is None:
+            yield alone | {"references": np.zeros((0, *face.shape), np.uint8)}
+            continue
         near = float(random.uniform(*_OWN_SHARE)) * own + float(random.uniform(*_OTHER_SHARE)) * other
         begin = _beginning(generator, metric, profile, face, landmarks, random)
         references = [to_picture(drawn_small(generator, w)[0]) for w in (generator.w_avg + near, begin)]
-        yield {"face": face, "landmarks": landmarks.astype(np.float32), "references": np.stack(references)}
+        yield alone | {"references": np.stack(references)}
 
 
 def _aligned(

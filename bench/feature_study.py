@@ -126,11 +126,15 @@ def study(rows: Sequence[Row]) -> Table:
     return [head, *([title, *judged(rows, (*_BASE, *names))] for title, names in JOINED.items())]
 
 
-def judged(rows: Sequence[Row], names: tuple[str, ...]) -> list[str]:
-    """Return what a regression on these features reaches, as a line's cells."""
+def judged(rows: Sequence[Row], names: tuple[str, ...], also: Sequence[Row] = ()) -> list[str]:
+    """Return what a regression on these features reaches, as a line's cells.
+
+    also: rows that it is fitted to besides the generated faces, but for the folds.
+    """
     generated = [row for row in rows if row.split == GENERATED]
     x, y = matrix(generated, names), rated(generated)
-    model = ridge().fit(x, y)
+    fitted = [*generated, *also]
+    model = ridge().fit(matrix(fitted, names), rated(fitted))
 
     def scores(of: Sequence[Row]) -> Array:
         return on_scale(model.predict(matrix(of, names)))

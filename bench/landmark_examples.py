@@ -7,6 +7,7 @@ part of the way might have it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -23,14 +24,15 @@ Pictures = NDArray[np.uint8]
 
 _VARIED_SHARE = 0.4
 _VARIANTS = 4
-_MOST_ANOMALIES = 2
+_MOST_ANOMALIES = 3
 _LEAST_STRENGTH = 0.15
-_STILL_SHARE = 0.5  # of the pieces that displace nothing, left out
+_STILL_SHARE = 0.35  # of the pieces that displace nothing, left out
 _MOVE, _TURN, _SCALE, _SHIFT = 3.0, 2.0, 0.035, 3.0
 """px of 256, degrees, share, px: how far whole faces differ (one deviation; of the first at most)."""
 
 _FOLLOWED = (0.15, 0.75)
 _OF_PART, _OF_POINT, _OF_FACE = 1.2, 0.6, 0.5  # px: noise of what is found
+_GRAIN = np.random.default_rng(0).normal(0, 0.015 * 255, (16, SEEN_SIDE, SEEN_SIDE, 3)).astype(np.float32)
 _MOVED_TOGETHER = (range(6), range(6, 11), range(11, 17), *PARTS)  # the outline has no part in PARTS
 
 
@@ -54,7 +56,8 @@ def landmark_batch(bank: FaceBank, batch: int, random: np.random.Generator) -> L
             except ValueError:  # a piece too small to be lit
                 continue
             half_way = landmarks + random.uniform(*_FOLLOWED) * (there - landmarks)
-            rows.append(_as_taken(face, there, half_way, random))
+            taken, (there, found) = _as_taken(face, (there, half_way), random)
+            rows.append((_in_light(taken, random), there, _noisy(found, random)))
     chosen = [rows[n] for n in random.permutation(len(rows))[:batch]]
     face, there, found = (np.stack([row[n] for row in chosen]) for n in range(3))
     return LandmarkBatch(face.astype(np.uint8), there.astype(np.float32), found.astype(np.float32))
@@ -71,21 +74,12 @@ def _displaced(person: Pictures, landmarks: Points, random: np.random.Generator)
 
 
 def _as_taken(
-    face: Pictures, there: Points, half_way: Points, random: np.random.Generator
-) -> tuple[Pictures, Points, Points]:
-    """Move the face smoothly, turn, scale and shift it; return it with both kinds of landmarks in it."""
+    face: Pictures, points: Sequence[Points], random: np.random.Generator
+) -> tuple[Pictures, list[Points]]:
+    """Move the face smoothly, turn, scale and shift it; return it and where each of the points goes."""
     cells, far = int(random.integers(4, 9)), _MOVE * random.random()
-    field = np.stack(
-        [
-            cv2.resize(
-                (far * random.normal(0, 1, (cells, cells))).astype(np.float32),
-                (SEEN_SIDE,) * 2,
-                interpolation=cv2.INTER_CUBIC,
-            )
-            for _ in range(2)
-        ],
-        -1,
-    ).astype(np.float64)
+    coarse = (far * random.normal(0, 1, (cells, cells, 2))).astype(np.float32)
+    field = cv2.resize(coarse, (SEEN_SIDE,) * 2, interpolation=cv2.INTER_CUBIC).astype(np.float64)
     angle, scale = np.deg2rad(random.normal(0, _TURN)), 1 + random.normal(0, _SCALE)
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.full(2, (SEEN_SIDE - 1) / 2)
@@ -94,11 +88,28 @@ def _as_taken(
     came = (np.stack([columns, rows], -1) - shift) @ np.linalg.inv(turn).T + field
     x, y = (np.ascontiguousarray(came[..., n], np.float32) for n in range(2))
     taken = cv2.remap(face, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    found = _carried(half_way, field, turn, shift)
+    return np.asarray(taken, np.uint8), [_carried(one, field, turn, shift) for one in points]
+
+
+def _noisy(found: Points, random: np.random.Generator) -> Points:
+    """Return landmarks as a model may be off, all of them, part by part and each for itself."""
+    noisy = found + random.normal(0, _OF_POINT, found.shape) + random.normal(0, _OF_FACE, 2)
     for part in _MOVED_TOGETHER:
-        found[list(part)] += random.normal(0, _OF_PART, 2)
-    found += random.normal(0, _OF_POINT, found.shape) + random.normal(0, _OF_FACE, 2)
-    return np.asarray(taken, np.uint8), _carried(there, field, turn, shift), found
+        noisy[list(part)] += random.normal(0, _OF_PART, 2)
+    return noisy
+
+
+def _in_light(face: Pictures, random: np.random.Generator) -> Pictures:
+    """Vary contrast, colour balance, light, sharpness and noise, as `bench.train_anomaly_network` does."""
+    soft, mix = cv2.blur(face, (3, 3)), float(random.random())
+    picture = cv2.addWeighted(soft, mix, face, 1 - mix, 0)
+    values = (np.arange(256) / 255) ** np.exp(random.normal(0, 0.12)) * 255
+    curves = np.stack([values * np.exp(random.normal(0, 0.03)) for _ in range(3)], -1)
+    picture = cv2.LUT(picture, np.clip(np.rint(curves), 0, 255).astype(np.uint8)[None])
+    coarse = random.normal(0, 0.05, (4, 4)).astype(np.float32)
+    light = np.exp(cv2.resize(coarse, (SEEN_SIDE,) * 2, interpolation=cv2.INTER_CUBIC))[..., None]
+    grain = _GRAIN[int(random.integers(len(_GRAIN)))] * np.float32(random.random())
+    return np.clip(np.rint(picture * light + grain), 0, 255).astype(np.uint8)
 
 
 def _carried(points: Points, field: Points, turn: Points, shift: Points) -> Points:

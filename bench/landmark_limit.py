@@ -1,12 +1,11 @@
 """How far displaced features would stand out if the landmarks followed them: a limit of every shape feature.
 
 dlib's landmarks follow half of a displacement. Anomalies are drawn at full severity on people of --photos,
-and figures of the landmarks are taken twice: as dlib finds them, and where the drawing brings those of the
-undeformed face. Told is how far they lie from the mean of the undeformed people, in their deviations.
+and figures of the landmarks are taken as dlib finds them, as a network has moved them
+(`bench.train_landmarks`), and where the drawing brings those of the undeformed face. Told is how far they lie
+from the mean of the undeformed people, in their deviations.
 
-    python -m bench.landmark_limit --photos DIR --output bench/results/landmark_limit.json
-
-With --refiner FILE a network (`bench.train_landmarks`) moves dlib's landmarks first.
+    python -m bench.landmark_limit --photos DIR --refiner FILE --output bench/results/landmark_limit.json
 """
 
 from __future__ import annotations
@@ -17,18 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
 from rich.progress import track
 
-from bench.anomaly_examples import to_unit
 from bench.face_finding import moved_by, recorded_bumps
 from bench.landmark_refiner import LandmarkRefiner, load_landmark_refiner
-from bench.train_landmarks import mirrored
 from bench.validation_cases import NEUTRAL, Case, people, photograph_of
 from bench.validation_pictures import drawing_amplitude, located, tools
-from bench.varied_faces import SEEN_SIDE
 from pipeline.anomaly import AnomalyKind, draw_anomaly
 from pipeline.face_shape import MIRRORED, PARTS, Points, load_face_shape
 from pipeline.locating import AlignedFace
@@ -39,17 +33,17 @@ _KINDS = (
     AnomalyKind.CHEEK_SWELLING, AnomalyKind.CHIN_SMALL, AnomalyKind.CLEFT_LIP, AnomalyKind.EYE_DISPLACED,
     AnomalyKind.EYES_WIDE_SET, AnomalyKind.JAW_DEVIATION, AnomalyKind.MOUTH_DROOP, AnomalyKind.NOSE_DEVIATION,
 )  # fmt: skip
+_WAYS = ("found", "moved", "there")
 _EVERY = 3  # people of whom one is drawn on
 _EYES, _CHIN, _MOUTH = (list(range(36, 42)), list(range(42, 48))), list(range(6, 11)), (48, 54)
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """kind: what is drawn, or "". found, there: (68, 2) px of the frame, dlib's and the drawing's."""
+    """kind: what is drawn, or "". figures: by whose landmarks, `_WAYS`, then by name."""
 
     kind: str
-    found: Points
-    there: Points
+    figures: Mapping[str, Mapping[str, float]]
 
 
 def main() -> None:
@@ -57,17 +51,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--photos", type=Path, required=True)
-    arguments.add_argument("--refiner", type=Path, help="a network that moves dlib's landmarks first")
+    arguments.add_argument("--refiner", type=Path, required=True, help="the network")
     arguments.add_argument("--output", type=Path, required=True)
     options = arguments.parse_args()
-    refiner = load_landmark_refiner(options.refiner) if options.refiner else None
+    refiner = load_landmark_refiner(options.refiner)
     marked = [one for part in marked_people(options.photos, refiner) for one in part]
     record = limits(marked)
     options.output.write_text(json.dumps(record, indent=1) + "\n")
     print("\n".join(as_table(record)))
 
 
-def marked_people(photos: Path, refiner: LandmarkRefiner | None) -> Iterator[list[Marked]]:
+def marked_people(photos: Path, refiner: LandmarkRefiner) -> Iterator[list[Marked]]:
     """Yield each person's landmarks, undeformed and, of every third, with every kind of displacement."""
     finder, metric = tools()
     for number, person in enumerate(track(list(people(photos)), "people")):
@@ -75,7 +69,7 @@ def marked_people(photos: Path, refiner: LandmarkRefiner | None) -> Iterator[lis
         face = located(finder, rgb)
         if face is None:
             continue
-        marked = [Marked("", _found(face, refiner), face.landmarks)]
+        marked = [_marked("", face, face.landmarks, refiner)]
         landmarks = face.alignment.to_photograph(face.landmarks)
         for kind in _KINDS if number % _EVERY == 0 else ():
             case = Case(person, "", kind=str(kind), level=1.0, seed=number)
@@ -85,22 +79,16 @@ def marked_people(photos: Path, refiner: LandmarkRefiner | None) -> Iterator[lis
             found = located(finder, deformed)
             if found is not None:
                 there = found.alignment.to_aligned(moved_by(landmarks, steps))
-                marked.append(Marked(str(kind), _found(found, refiner), there))
+                marked.append(_marked(str(kind), found, there, refiner))
         yield marked
 
 
-@torch.no_grad()
-def _found(face: AlignedFace, refiner: LandmarkRefiner | None) -> Points:
-    """Return dlib's landmarks, moved by the mean of the network's answers to face and mirror image."""
-    if refiner is None:
-        return face.landmarks
-    small = cv2.resize(face.picture, (SEEN_SIDE,) * 2, interpolation=cv2.INTER_AREA)
-    faces = to_unit(torch.from_numpy(small).permute(2, 0, 1)[None])
-    scale = SEEN_SIDE / len(face.picture)
-    at = torch.from_numpy((face.landmarks + 0.5) * scale - 0.5).float()[None]
-    turned = mirrored(refiner(faces.flip(-1), mirrored(at, faces))[-1], faces)
-    both = (refiner(faces, at)[-1] + turned) / 2
-    return (both[0].double().numpy() + 0.5) / scale - 0.5
+def _marked(kind: str, face: AlignedFace, there: Points, refiner: LandmarkRefiner) -> Marked:
+    """there: (68, 2) in px of the frame, where the drawing brings the landmarks."""
+    side = len(face.picture)
+    (moved,) = refiner.refined([face.picture], [(face.landmarks + 0.5) / side])
+    all_ways = face.landmarks, moved * side - 0.5, there
+    return Marked(kind, {way: figures(one) for way, one in zip(_WAYS, all_ways, strict=True)})
 
 
 def figures(landmarks: Points) -> dict[str, float]:
@@ -122,37 +110,29 @@ def figures(landmarks: Points) -> dict[str, float]:
 
 
 def limits(marked: Sequence[Marked]) -> dict[str, dict[str, dict[str, float]]]:
-    """Return kind -> figure -> how far off, in deviations of the undeformed: "found" and "there"."""
+    """Return kind -> figure -> how far off, in deviations of the undeformed, by whose landmarks."""
     by_kind: dict[str, list[Marked]] = {}
     for one in marked:
         by_kind.setdefault(one.kind, []).append(one)
-    taken = {
-        kind: {"found": [figures(one.found) for one in those], "there": [figures(one.there) for one in those]}
+    undeformed = by_kind.pop("")
+    names = list(undeformed[0].figures[_WAYS[0]])
+    return {
+        kind: {name: {way: _off(those, undeformed, way, name) for way in _WAYS} for name in names}
         for kind, those in by_kind.items()
     }
-    undeformed = taken.pop("")
-    return {
-        kind: {
-            name: {
-                way: _off([one[name] for one in those], [one[name] for one in undeformed[way]])
-                for way, those in ways.items()
-            }
-            for name in undeformed["found"][0]
-        }
-        for kind, ways in taken.items()
-    }
 
 
-def _off(values: Sequence[float], usual: Sequence[float]) -> float:
+def _off(those: Sequence[Marked], undeformed: Sequence[Marked], way: str, name: str) -> float:
+    values, usual = ([one.figures[way][name] for one in of] for of in (those, undeformed))
     return round(float((np.mean(values) - np.mean(usual)) / np.std(usual, ddof=1)), 2)
 
 
 def as_table(record: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
-    """Return the record as lines of a Markdown table: found -> there."""
+    """Return the record as lines of a Markdown table: found -> moved -> there."""
     names = list(next(iter(record.values())))
     lines = [f"| kind | {' | '.join(names)} |", "|" + "---|" * (len(names) + 1)]
     for kind, of in record.items():
-        cells = [f"{of[name]['found']:.1f} → {of[name]['there']:.1f}" for name in names]
+        cells = [" → ".join(f"{off:.1f}" for off in of[name].values()) for name in names]
         lines.append(f"| {kind.replace('_', ' ')} | {' | '.join(cells)} |")
     return lines
 

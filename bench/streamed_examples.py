@@ -8,6 +8,7 @@ and displacements are drawn on it in part, since normalizing follows what lies w
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
@@ -35,6 +36,9 @@ _FOLLOWED = (0.1, 0.9)
 
 _TURN, _SCALE, _SHIFT, _FIT = 0.6, 0.012, 1.0, 0.7
 """How far the frame and the landmarks are off (one deviation): degrees, share, and px of 256 for both."""
+
+_NICENESS = 15
+"""Of the process: training needs all cores at once, and waits for the one that another takes from it."""
 
 _WAITING = 12  # batches that the process may be ahead
 Pictures = NDArray[np.uint8]
@@ -81,6 +85,7 @@ def _draw_batches(
     batch: int,
     seed: int,
 ) -> None:
+    os.nice(_NICENESS)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     random = np.random.default_rng(seed)

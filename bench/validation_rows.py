@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class Row:
 
 def write_row(path: Path, row: Mapping[str, object]) -> None:
     """Write a row; it is there whole or not at all."""
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{os.getpid()}.part")  # others may claim the folder at this moment
     part.write_text(json.dumps(row), "utf-8")
     part.rename(path)
 

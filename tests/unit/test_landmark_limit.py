@@ -40,8 +40,12 @@ def test_limits_are_told_in_deviations_of_the_undeformed(even: Points) -> None:
     random, lower = np.random.default_rng(2), even.copy()
     lower[_LEFT_EYE] += (0, 40)
     people = [even + random.normal(0, 4, even.shape) for _ in range(8)]
-    marked = [Marked("", one, one) for one in people] + [Marked("eye_displaced", even, lower)]
+    marked = [told("", one, one) for one in people] + [told("eye_displaced", even, lower)]
     record = limits(marked)
     assert record["eye_displaced"]["most one-sided part"]["there"] > 5
     assert record["eye_displaced"]["most one-sided part"]["found"] < 0  # evener than people
     assert len(as_table(record)) == 3
+
+
+def told(kind: str, found: Points, there: Points) -> Marked:
+    return Marked(kind, {"found": figures(found), "moved": figures(found), "there": figures(there)})

@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from bench.face_bank import FaceBank
 from bench.landmark_examples import landmark_batch
-from bench.landmark_refiner import LandmarkRefiner, load_landmark_refiner
-from bench.train_landmarks import mirrored
+from bench.landmark_refiner import LandmarkRefiner, load_landmark_refiner, mirrored
+from bench.timed_training import write_network
+from pipeline.face_shape import MIRRORED
 from tests.unit.test_anomaly import face, landmarks
 from tests.unit.test_streamed_examples import bank
 
@@ -50,9 +51,8 @@ def test_a_new_network_moves_nothing_and_learns_to(tmp_path: Path) -> None:
         torch.rand(2, 3, 256, 256) * 2 - 1,
         torch.from_numpy(landmarks() / 4).float().expand(2, -1, -1),
     )
-    first, last = network(faces, at)
-    torch.testing.assert_close(first, at)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    torch.testing.assert_close(network(faces, at)[0], at)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-4)
     wanted = at + torch.tensor((3.0, -2.0))
     for _ in range(12):
         loss = (network(faces, at)[-1] - wanted).abs().mean()
@@ -60,17 +60,34 @@ def test_a_new_network_moves_nothing_and_learns_to(tmp_path: Path) -> None:
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        moved = network(faces, at)[-1]
-        assert float((moved - wanted).abs().mean()) < float((last - wanted).abs().mean())
-    save_file(network.state_dict(), tmp_path / "refiner.safetensors")
+        learned = network(faces, at)[-1]
+    assert float((learned - wanted).abs().mean()) < 0.6 * float((at - wanted).abs().mean())
+    write_network(network, tmp_path / "refiner.safetensors")
     again = load_landmark_refiner(tmp_path / "refiner.safetensors")
-    torch.testing.assert_close(again(faces, at)[-1], moved)
+    torch.testing.assert_close(again(faces, at)[-1], learned, atol=0.05, rtol=0.01)
 
 
-def test_mirror_images_of_mirror_images_are_the_landmarks(face: NDArray[np.uint8]) -> None:
-    faces = torch.from_numpy(face.copy()).permute(2, 0, 1)[None].float()
-    at = torch.from_numpy(landmarks()).float()[None]
-    torch.testing.assert_close(mirrored(mirrored(at, faces), faces), at)
-    assert float(mirrored(at, faces)[0, 36:42, 0].mean()) == pytest.approx(
-        faces.shape[-1] - 1 - float(at[0, 42:48, 0].mean())
-    )
+def test_pictures_of_any_side_have_the_same_landmarks_and_mirror_images_the_mirrored_ones(
+    face: NDArray[np.uint8],
+) -> None:
+    torch.manual_seed(5)
+    network = LandmarkRefiner().requires_grad_(False)
+    torch.nn.init.normal_(network.move.weight, std=0.05)
+    near = (landmarks() + 0.5) / 1024
+    across = (1.0, 0.0) + near[list(MIRRORED)] * (-1.0, 1.0)
+    one = np.ascontiguousarray(face)
+    seen, mirror, small = network.refined([one, one[:, ::-1].copy(), halved(one)], [near, across, near])
+    assert np.abs(seen - near).mean() > 0.002
+    np.testing.assert_allclose((1.0, 0.0) + mirror[list(MIRRORED)] * (-1.0, 1.0), seen, atol=1e-5)
+    np.testing.assert_allclose(small, seen, atol=0.002)
+
+
+def halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    side = len(picture) // 2
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def test_mirror_images_of_mirror_images_are_the_landmarks() -> None:
+    at = torch.from_numpy(landmarks() / 4).float()[None]
+    torch.testing.assert_close(mirrored(mirrored(at)), at)
+    assert float(mirrored(at)[0, 36:42, 0].mean()) == pytest.approx(255 - float(at[0, 42:48, 0].mean()))

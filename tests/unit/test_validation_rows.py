@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,24 @@ def test_a_folder_takes_rows_of_one_setup(tmp_path: Path) -> None:
         claim_folder(tmp_path / "rows", SETUP | {"profile": ["fast", {"full_steps": 10}], "seed": 1})
     assert [row.person for row in read_rows(tmp_path / "rows")] == ["1"]
     assert setup_of(tmp_path / "rows") == SETUP
+
+
+def test_two_processes_may_claim_a_folder_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, own = Path.rename, os.getpid()
+
+    def second_comes_between(part: Path, target: Path) -> Path:
+        if os.getpid() == own:
+            with monkeypatch.context() as second:
+                second.setattr(os, "getpid", lambda: own + 1)
+                claim_folder(tmp_path, SETUP)
+        return rename(part, target)
+
+    monkeypatch.setattr(Path, "rename", second_comes_between)
+    claim_folder(tmp_path, SETUP)
+    assert setup_of(tmp_path) == SETUP
+    assert [path.name for path in tmp_path.iterdir()] == ["measured_with.json"]
 
 
 def test_rows_of_which_nobody_knows_the_setup_are_not_added_to(tmp_path: Path) -> None:
