@@ -31,6 +31,8 @@ class Event(Enum):
     DELIVERED = ("delivered", "110104", "R")
     PURGED = ("purged", "110105", "D")
     EXPORTED = ("exported", "110106", "R")
+    IMPORTED = ("imported", "110107", "C")
+    RESCORED = ("rescored", "110111", "U")
     PATIENT_MERGED = ("patient_merged", "110110", "U")
     PATIENT_ERASED = ("patient_erased", "110110", "D")
     REPAIRED = ("repaired", "110103", "U")

@@ -6,10 +6,12 @@ Keys stay as they are, so that rows go on naming each other, and files are named
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, func, select, text
 
+from storage.audit import Event, add_audit_event
 from storage.tables import Base, HandBack, Lease, Worker
 
 # Who works at the moment is of the one installation only.
@@ -21,10 +23,11 @@ class NotEmptyError(Exception):
     """The target holds something already; the text says what, in numbers."""
 
 
-def copy_everything(source: Engine, target: Engine) -> dict[str, int]:
+def copy_everything(source: Engine, target: Engine, *, at: datetime, actor: str) -> dict[str, int]:
     """Copy every row in one transaction; return table -> number of rows, for every table.
 
-    Both must be migrated; nobody may write into the source meanwhile.
+    Both must be migrated; nobody may write into the source meanwhile. The target's audit says that it was
+    done.
 
     Raises:
         NotEmptyError: the target has rows; it is left as it was.
@@ -36,6 +39,7 @@ def copy_everything(source: Engine, target: Engine) -> dict[str, int]:
         copied = {table.name: _copy(reading, writing, table) for table in moved_tables()}
         for table in moved_tables():
             _continue_after(writing, table)
+        add_audit_event(writing, Event.IMPORTED, at=at, actor=actor, detail={"rows": sum(copied.values())})
     return copied
 
 

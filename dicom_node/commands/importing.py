@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -11,6 +12,7 @@ import typer
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from dicom_node.commands.patient_lookup import operator
 from dicom_node.data_folder import FolderInUseError, FolderLock
 from dicom_node.settings import DATABASE_FILE, Settings, SettingsError, load_settings
 from storage.database import UnusableDatabaseError, is_postgresql, open_database
@@ -58,7 +60,7 @@ def import_node(
 def _copy(source_url: str, settings: Settings) -> dict[str, int]:
     try:
         with _opened(source_url) as source, _opened(settings.database_url) as target:
-            return copy_everything(source, target)
+            return copy_everything(source, target, at=datetime.now(UTC), actor=operator())
     except UnusableDatabaseError as error:
         _fail(str(error))
     except NotEmptyError as error:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dicom_node.commands.node_database import node_database
-from dicom_node.commands.patient_lookup import patient_or_exit
+from dicom_node.commands.patient_lookup import operator, patient_or_exit
 from dicom_node.settings import SettingsError, load_settings
+from storage.audit import Event, add_audit_event
 from storage.patients import reopen
 
 
@@ -33,5 +35,15 @@ def rescore(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     with node_database(settings) as sessions, sessions.begin() as session:
-        studies = reopen(session, patient_or_exit(session, patient_id, issuer))
+        patient = patient_or_exit(session, patient_id, issuer)
+        studies = reopen(session, patient)
+        add_audit_event(
+            session,
+            Event.RESCORED,
+            at=datetime.now(UTC),
+            actor=operator(),
+            patient_id=patient.patient_id,
+            issuer=patient.issuer_of_patient_id,
+            detail={"studies": studies},
+        )
     typer.echo(f"Studies that the node scores anew: {studies}.")

@@ -15,7 +15,7 @@ from dicom_node.cli import app
 from reports.options import ReportOptions, ResultObject
 from storage.database import connect, sessions
 from storage.moving import moved_tables
-from storage.tables import Patient
+from storage.tables import AuditEvent, Patient
 from storage.workers import Scores, beat
 from tests.postgresql import PostgresPeer
 from tests.small_archive import SmallArchive, photograph
@@ -62,7 +62,14 @@ def test_every_row_comes_over_and_new_ones_follow(old: SmallArchive, target: Eng
     assert moved.exit_code == 0, moved.output
     assert "2 photograph\n" in moved.output
     assert "The files stay where they are." in moved.output
-    assert _everything(target) == _everything(old.engine)
+    came, were = _everything(target), _everything(old.engine)
+    with sessions(target)() as session:
+        told = session.scalars(select(AuditEvent).order_by(AuditEvent.id)).all()[-1]
+        rows = sum(len(of) for of in were.values())
+        assert (told.event, told.outcome, told.detail["rows"]) == ("imported", "success", rows)
+        assert told.actor.startswith("operator")
+    assert came.pop("audit_events")[:-1] == were.pop("audit_events")
+    assert came == were
     assert all(_everything(target)[name] for name in ("scoring", "artefact", "delivery", "audit_events"))
     checked = _run(tmp_path, _url(target), "check")
     assert (checked.exit_code, "Files and database agree." in checked.output) == (0, True), checked.output

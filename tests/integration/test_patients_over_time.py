@@ -92,6 +92,16 @@ def test_a_study_that_is_merged_while_its_newest_report_is_found_to_do_is_told_o
     assert newest.PatientID == "TEST-1"
 
 
+def test_who_had_a_patient_scored_anew_stands_in_the_audit(archive: SmallArchive) -> None:
+    archive.receive(photograph(1))
+    archive.settle()
+    run(archive, "rescore", "TEST-1")
+    with archive.sessions() as session:
+        told = session.scalars(select(AuditEvent).order_by(AuditEvent.id)).all()[-1]
+    assert (told.event, told.patient_id, told.detail["studies"]) == ("rescored", "TEST-1", 1)
+    assert told.actor.startswith("operator")
+
+
 def test_scores_whose_photographs_retention_took_are_told_in_the_reports_that_they_are_merged_into(
     archive: SmallArchive,
 ) -> None:
