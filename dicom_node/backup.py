@@ -20,15 +20,13 @@ from typing import BinaryIO
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
-from dicom_node.data_folder import LOCK_NAME, FolderInUseError, FolderLock
+from dicom_node.data_folder import LOCK_NAME, RESTORING_NAME, FolderInUseError, FolderLock
 from dicom_node.settings import DATABASE_FILE, Settings
 from storage.audit import Event, add_audit_event
 from storage.instances import InstanceStore
 
 _FILE = re.compile(r"[a-z][a-z_]{0,31}/[0-9a-f]{2}/[0-9a-f-]{1,80}\.dcm")
 _BUSY_SECONDS = 30
-# In the data folder, and no kind of files.
-_UNPACKING = ".restoring"
 
 
 # Of how many files something is done, and how many there are.
@@ -151,8 +149,8 @@ def restore_backup(
 def _refuse_what_is_there(folder: Path, database: Path, names: Collection[str]) -> None:
     """Raise BackupError; names: files of the archive, some of which a killed restore may have moved."""
     there = [path for path in folder.iterdir() if path.name != LOCK_NAME] if folder.exists() else []
-    killed = folder / _UNPACKING in there
-    if not all(path.name == _UNPACKING or (killed and _holds_no_other(path, names)) for path in there):
+    killed = folder / RESTORING_NAME in there
+    if not all(path.name == RESTORING_NAME or (killed and _holds_no_other(path, names)) for path in there):
         raise BackupError(f"{folder} is not empty; restore into a new data.folder")
     # What a log beside it holds, SQLite would take for the restored database's.
     if any(path.exists() for path in (database, database.with_name(f"{database.name}-wal"))):
@@ -180,7 +178,7 @@ def _unpack(
     Aside first, and the database last into its place: a node that is started on half a history would take it
     for the whole. What a killed one left aside, or had moved, is replaced.
     """
-    aside = folder / _UNPACKING
+    aside = folder / RESTORING_NAME
     previous = os.umask(0o077)
     moved: list[Path] = []
     try:

@@ -10,6 +10,26 @@ LOCK_NAME = "node.lock"
 """In the data folder; it stays there."""
 
 
+RESTORING_NAME = ".restoring"
+"""In a data folder that is being restored: what is unpacked and not in its place yet."""
+
+
+def refuse_half_restored(folder: Path) -> None:
+    """Raise HalfRestoredError where a restore was cut off; the folder's lock is held.
+
+    A node would begin an empty history there, beside which no restore is possible any more.
+    """
+    if (folder / RESTORING_NAME).exists():
+        raise HalfRestoredError(
+            f"a restore into {folder} was cut off: run `facenorm restore` once more with the same backup, "
+            "or set another data.folder"
+        )
+
+
+class HalfRestoredError(Exception):
+    """The data folder holds a part of a backup; the text says what to do."""
+
+
 def has_had_a_node(folder: Path) -> bool:
     """Whether a node has ever worked on the folder."""
     return (folder / LOCK_NAME).exists()

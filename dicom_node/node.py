@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from dicom_node.calling_side import CallingSide
 from dicom_node.chores import Chore, Chores
 from dicom_node.core import Core, NodeError, open_core, refuse_unscored, why_not_bound
-from dicom_node.data_folder import FolderInUseError, FolderLock
+from dicom_node.data_folder import FolderInUseError, FolderLock, HalfRestoredError, refuse_half_restored
 from dicom_node.files_chore import files_trouble, files_work
 from dicom_node.housekeeping import INTERVAL_SECONDS, Housekeeping, process_name
 from dicom_node.metrics import DeviceFaults, NodeCollector, StageSeconds
@@ -162,7 +162,8 @@ class Node:
         self._certificates = _certificates(settings)
         try:
             self._stopping.callback(FolderLock(settings.data.folder).release)
-        except FolderInUseError as error:
+            refuse_half_restored(settings.data.folder)
+        except (FolderInUseError, HalfRestoredError) as error:
             raise NodeError(str(error)) from None
         except OSError as error:
             raise NodeError(f"the data folder {settings.data.folder}: {error.strerror}") from None

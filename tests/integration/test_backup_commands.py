@@ -234,6 +234,10 @@ def test_what_a_killed_restore_leaves_is_no_history_and_is_replaced_by_the_next(
         assert _run(receiver.folder, "backup", archive).exit_code == 0
     _run(folder, "check")
     _killed(folder, "restore", archive, function)
+    words = ["serve", "--config", str(tmp_path / "other.toml")]
+    serve = [sys.executable, "-c", "from dicom_node.cli import app; app()", *words]
+    refused = subprocess.run(serve, timeout=60, check=False, capture_output=True, text=True)
+    assert (refused.returncode, "a restore into" in refused.stderr) == (1, True), refused.stderr
     assert not (folder / "facenorm.sqlite").exists()
     restored = _run(folder, "restore", archive)
     assert (restored.exit_code, "Files and database agree." in restored.output) == (0, True), restored.output
