@@ -16,6 +16,7 @@ from datetime import datetime
 from glob import escape
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session, sessionmaker
@@ -233,7 +234,8 @@ def _fill(archive: tarfile.TarFile, database: Path, settings: Settings, progress
 
 def _copy_database(source: Path, target: Path) -> None:
     target.touch(mode=0o600)
-    connection = sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+    # Quoted, for what a '#' or '%' in a folder's name would lead to is another file, and an empty one.
+    connection = sqlite3.connect(f"file:{quote(str(source))}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
     copy = sqlite3.connect(target)
     try:
         connection.backup(copy)

@@ -62,6 +62,19 @@ def test_a_running_node_is_backed_up_and_restored_elsewhere(tmp_path: Path) -> N
         assert send(receiver, photograph()) == [0x0000]
 
 
+@pytest.mark.parametrize("name", ["node #2"])
+def test_a_folder_may_be_called_what_means_something_else_in_a_url(tmp_path: Path, name: str) -> None:
+    archive, elsewhere = tmp_path / "backup.tar", tmp_path / "elsewhere"
+    with running_receiver(tmp_path / name) as receiver:
+        assert send(receiver, photograph()) == [0x0000]
+        saved = _run(receiver.folder, "backup", archive)
+        assert (saved.exit_code, "the database and 1 files" in saved.output) == (0, True), saved.output
+        assert (receiver.folder / "facenorm.sqlite").exists()
+    restored = _run(elsewhere, "restore", archive)
+    assert (restored.exit_code, "Files and database agree." in restored.output) == (0, True), restored.output
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {name, elsewhere.name}
+
+
 def test_nobody_else_can_read_a_backup_whose_place_was_taken(tmp_path: Path) -> None:
     archive, partial = tmp_path / "backup.tar", tmp_path / "backup.tar.partial"
     partial.touch(mode=0o666)
