@@ -31,6 +31,7 @@ from dicom_node.settings_sections import (
     Trigger,
     Workers,
 )
+from storage.sqlite_url import sqlite_url
 
 # Of environment variables: what they begin with, and what stands between section and key.
 _PREFIX, _BELOW = "FACENORM_", "__"
@@ -113,7 +114,7 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         """The database's URL: the one that was set, else SQLite in the data folder."""
-        return self.data.database_url or f"sqlite:///{self.data.folder.absolute() / DATABASE_FILE}"
+        return self.data.database_url or sqlite_url(self.data.folder / DATABASE_FILE)
 
     @classmethod
     def settings_customise_sources(

@@ -11,6 +11,7 @@ from dbos import DBOS, DBOSClient, WorkflowStatus
 
 from dicom_node.listed_workflows import in_states
 from storage.database import postgresql_url
+from storage.sqlite_url import sqlite_url
 
 APPLICATION = "facenorm"
 QUEUE, REPORTS = "scoring", "reports"
@@ -77,7 +78,7 @@ def system_database(data_folder: Path) -> Path:
 
 def system_database_url(place: Path | str) -> str:
     """Return the URL under which DBOS opens its SQLite file, or its tables in a PostgreSQL database."""
-    return f"sqlite:///{place.absolute()}" if isinstance(place, Path) else postgresql_url(place)
+    return sqlite_url(place) if isinstance(place, Path) else postgresql_url(place)
 
 
 def queue_client(system_database: Path | str) -> DBOSClient:

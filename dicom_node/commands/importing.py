@@ -17,6 +17,7 @@ from dicom_node.data_folder import FolderInUseError, FolderLock
 from dicom_node.settings import DATABASE_FILE, Settings, SettingsError, load_settings
 from storage.database import UnusableDatabaseError, is_postgresql, open_database
 from storage.moving import NotEmptyError, copy_everything
+from storage.sqlite_url import sqlite_url
 
 
 def import_node(
@@ -49,7 +50,7 @@ def import_node(
     except OSError as error:
         _fail(f"{folder}: {error.strerror}; be the user that the node ran as")
     try:
-        copied = _copy(f"sqlite:///{source_file}", settings)
+        copied = _copy(sqlite_url(source_file), settings)
     finally:
         lock.release()
     for table, number in copied.items():

@@ -62,7 +62,7 @@ def test_a_running_node_is_backed_up_and_restored_elsewhere(tmp_path: Path) -> N
         assert send(receiver, photograph()) == [0x0000]
 
 
-@pytest.mark.parametrize("name", ["node #2"])
+@pytest.mark.parametrize("name", ["node #2", "100%25", "which?node=2"])
 def test_a_folder_may_be_called_what_means_something_else_in_a_url(tmp_path: Path, name: str) -> None:
     archive, elsewhere = tmp_path / "backup.tar", tmp_path / "elsewhere"
     with running_receiver(tmp_path / name) as receiver:

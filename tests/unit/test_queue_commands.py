@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dicom_node.cli import app
+from dicom_node.stored_queue import system_database_url
 from storage.deliveries import dead, mark_dead, mark_failed, waiting
 from tests.unit.rows import NOON, add_object, database, write_beside
 
@@ -46,6 +47,14 @@ def test_jobs_of_an_empty_node(config: Path, tmp_path: Path) -> None:
     result = _run(config, "jobs")
     assert result.exit_code == 0, result.output
     assert result.output == "Studies in the queue: 0\nDeliveries: 0 due, 0 uncommitted, 0 delivered, 0 dead\n"
+
+
+def test_the_queue_is_found_in_a_folder_called_what_means_something_else_in_a_url(tmp_path: Path) -> None:
+    queue = tmp_path / "100%25?" / "dbos.sqlite"
+    prepare = f"from dbos import DBOS; DBOS.migrate({system_database_url(queue)!r})"
+    queue.parent.mkdir()
+    subprocess.run([sys.executable, "-c", prepare], check=True, timeout=60, cwd=tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == [queue.parent.name, queue.name]
 
 
 def test_jobs_names_what_waits_and_what_was_given_up(config: Path, tmp_path: Path) -> None:
