@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from pipeline.quality_thresholds import QualityThresholds
 from reports.options import ImageClass, ReportClass, ReportOptions, ResultObject
@@ -40,11 +42,22 @@ def _bucket_url(url: str) -> str:
 
 def _database_url(url: str) -> str:
     # The URL holds a password: say nothing of it.
-    if url and not re.match(r"(postgresql|sqlite)(\+[a-z]+)?:", url):
-        raise ValueError("write postgresql://USER:PASSWORD@HOST/DATABASE, or leave it empty for SQLite")
+    if url and not (re.match(r"(postgresql|sqlite)(\+[a-z]+)?:", url) and _is_url(url)):
+        raise ValueError(
+            "write postgresql://USER:PASSWORD@HOST/DATABASE, an '@' in the password as %40, or leave it "
+            "empty for SQLite"
+        )
     if url.startswith("sqlite") and re.search(r":///?(:memory:)?$", url):
         raise ValueError("write sqlite:////FOLDER/FILE, or leave it empty: memory is not shared and not kept")
     return url
+
+
+def _is_url(url: str) -> bool:
+    try:
+        make_url(url)
+    except (ArgumentError, ValueError):  # the second for a port that is no number
+        return False
+    return True
 
 
 def _token(token: str) -> str:
