@@ -43,6 +43,10 @@ def find_patient(session: Session, patient_id: str, issuer: str | None = None) -
         AmbiguousPatientError: several issuers use the identifier, and none was given.
 
     """
+    try:
+        f"{patient_id}{issuer or ''}".encode()
+    except UnicodeEncodeError:  # typed on a terminal of another encoding; no database takes it
+        raise UnknownPatientError("no patient has this identifier") from None
     query = select(Patient).where(Patient.patient_id == patient_id)
     if issuer is not None:
         query = query.where(Patient.issuer_of_patient_id == issuer)

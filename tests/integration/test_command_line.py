@@ -161,6 +161,24 @@ def test_an_unknown_patient_ends_with_status_1_and_a_reason(config: Path) -> Non
     assert "No photograph of a patient with this identifier" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("history", "M\udcfcller"),
+        ("history", "TEST-0001", "--issuer", "M\udcfcller"),
+        ("rescore", "M\udcfcller"),
+        ("patient", "merge", "M\udcfcller", "TEST-0001"),
+        ("patient", "erase", "M\udcfcller", "--yes"),
+    ],
+)
+def test_an_identifier_in_another_encoding_is_of_an_unknown_patient(
+    config: Path, asked: tuple[str, ...]
+) -> None:
+    done = facenorm(*asked, "--config", config)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No photograph of a patient with this identifier" in done.stderr
+
+
 def test_an_identifier_of_two_issuers_needs_the_issuer(config: Path) -> None:
     done = _history("TEST-0001", "--config", str(config))
     assert (done.returncode, done.stdout) == (1, "")
