@@ -112,11 +112,10 @@ def _draw(scores: Sequence[tuple[EncounterScore, str]], path: Path, errors: Cons
 
 def _table(entries: Sequence[HistoryEntry]) -> Table:
     table = Table(title="Scores: 1 most deformed, 7 most normal", title_justify="left", show_lines=True)
-    for heading in ("study date", "accession", "photograph"):
+    for heading in ("study date", "accession", "photograph", "status"):
         table.add_column(heading, overflow="fold")
-    table.add_column("status")
-    table.add_column("score", justify="right")
-    table.add_column("uncertainty", justify="right")
+    table.add_column("score", justify="right", overflow="fold")
+    table.add_column("uncertainty", justify="right", overflow="fold")
     for heading in ("generator", "regressor, setup", "features"):
         table.add_column(heading, overflow="fold")
     for entry in entries:

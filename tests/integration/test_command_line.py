@@ -155,6 +155,12 @@ def test_history_prints_a_table(config: Path) -> None:
         assert text in done.stdout
 
 
+@pytest.mark.parametrize("columns", ["80", "40"])
+def test_nothing_of_the_history_is_cut_where_the_terminal_is_narrow(config: Path, columns: str) -> None:
+    done = facenorm("history", "TEST-0001", "--issuer", "ONE", "--config", config, env={"COLUMNS": columns})
+    assert (done.returncode, "…" in done.stdout) == (0, False), done.stdout
+
+
 def test_an_unknown_patient_ends_with_status_1_and_a_reason(config: Path) -> None:
     done = _history("TEST-0404", "--config", str(config))
     assert (done.returncode, done.stdout) == (1, "")
