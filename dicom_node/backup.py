@@ -63,6 +63,8 @@ def write_backup(
     Raises BackupError: the target exists or cannot be written, or the database is none of SQLite's.
     """
     database = _sqlite_file(settings)
+    if not target.name:  # of the root, and of the working folder, which an empty name stands for
+        raise BackupError(f"{target} is a folder; name the file to write")
     # Plainly named, for who looks at the disk after a kill; the next backup to the same file replaces it.
     partial = target.with_name(f"{target.name}.partial")
     try:

@@ -122,6 +122,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         assert (onto.exit_code, "is not empty" in onto.output) == (1, True)
 
 
+@pytest.mark.parametrize("archive", ["", ".", "/"])
+def test_a_folder_in_the_place_of_the_file_to_write_is_told(tmp_path: Path, archive: str) -> None:
+    assert _run(tmp_path / "data", "migrate").exit_code == 0
+    saved = _run(tmp_path / "data", "backup", archive)
+    assert (saved.exit_code, "is a folder; name the file" in saved.output) == (1, True), saved.output
+
+
 @pytest.mark.parametrize(
     "name", ["../outside.dcm", "photograph/aa/../../../x.dcm", "node.lock", "photograph/x"]
 )
