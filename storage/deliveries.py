@@ -120,12 +120,11 @@ def revive(session: Session, *, now: datetime, ids: Iterable[int] | None = None)
 
     ids: the deliveries to revive, None for every dead one. Return the ids of those that were dead.
     """
-    query = select(Delivery.id).where(Delivery.state == DEAD).order_by(Delivery.id)
+    # In one statement that does not list them: of many, there would be more than a statement can name.
+    revived = update(Delivery).where(Delivery.state == DEAD).values(state=DUE, attempts=0, due_at=now)
     if ids is not None:
-        query = query.where(Delivery.id.in_(list(ids)))
-    found = list(session.scalars(query))
-    session.execute(update(Delivery).where(Delivery.id.in_(found)).values(state=DUE, attempts=0, due_at=now))
-    return found
+        revived = revived.where(Delivery.id.in_(list(ids)))
+    return sorted(session.scalars(revived.returning(Delivery.id)))
 
 
 def count_deliveries(session: Session) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from dicom_node.cli import app
 from dicom_node.stored_queue import system_database_url
-from storage.deliveries import dead, mark_dead, mark_failed, waiting
+from storage.deliveries import dead, mark_dead, mark_failed, revive, waiting
 from tests.unit.rows import NOON, add_object, database, write_beside
 
 
@@ -100,6 +101,21 @@ def test_retry_all(config: Path, tmp_path: Path) -> None:
     )
     with database(tmp_path)() as session:
         assert dead(session) == []
+
+
+def test_more_dead_deliveries_than_a_statement_has_places_for_are_revived(tmp_path: Path) -> None:
+    sessions = database(tmp_path)
+    with sessions.begin() as session:
+        add_object(session, "1.1", [f"PACS{number}" for number in range(100)])
+        for delivery in waiting(session):
+            mark_dead(session, delivery.id, error="no_association")
+    with sessions.begin() as session:
+        # Of a usual build of SQLite 32766 places, of PostgreSQL's protocol 65535.
+        driver = session.connection().connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 50)
+        assert len(revive(session, now=NOON)) == 100
+        assert (len(waiting(session)), dead(session)) == (100, [])
 
 
 @pytest.mark.parametrize("arguments", [["jobs"], ["retry", "--all"], ["check", "--repair"]])
