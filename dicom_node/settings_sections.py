@@ -196,7 +196,8 @@ class Quality(Section):
     rejected_pitch_degrees: Degrees = 40.0
     warned_roll_degrees: Degrees = 30.0
     warned_rival: Share = 0.3
-    rejected_rival: Annotated[float, Field(ge=0)] = 0.7
+    # Finite, for it goes into what names a score's setup, and JSON knows no other number.
+    rejected_rival: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.7
     warned_share_outside: Share = 0.02
     rejected_share_outside: Share = 0.2
     warned_sharpness: Share = 0.2
