@@ -25,6 +25,7 @@ from dicom_node.settings_sections import (
     Reports,
     Retention,
     Scoring,
+    Section,
     Sender,
     Status,
     Tls,
@@ -140,8 +141,10 @@ def load_settings(config: Path | None) -> Settings:
 
     """
     _check_environment()
+    written = _read(config)
+    _check_sections(written, config)
     try:
-        return Settings(**_read(config))
+        return Settings(**written)
     except ValidationError as error:
         lines = "\n".join(f"  {_explained(detail)}" for detail in error.errors(include_input=False))
         raise SettingsError(f"{_origin(config)} cannot be used:\n{lines}") from None
@@ -180,6 +183,15 @@ def _check_environment() -> None:
             mistakes.append(f"  {name}: there is no such section; {hint}")
     if mistakes:
         raise SettingsError("the environment cannot be used:\n" + "\n".join(mistakes))
+
+
+def _check_sections(written: dict[str, Any], config: Path | None) -> None:
+    """Name a value in the place of a section: a variable with a key of the section would take its place."""
+    sections = [name for name, field in Settings.model_fields.items() if isinstance(field.default, Section)]
+    mistakes = [name for name in sections if not isinstance(written.get(name, {}), dict)]
+    if mistakes:
+        lines = "\n".join(f"  {name}: {_ADVICE['model_type']}" for name in mistakes)
+        raise SettingsError(f"{_origin(config)} cannot be used:\n{lines}")
 
 
 def _read(config: Path | None) -> dict[str, Any]:

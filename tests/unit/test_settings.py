@@ -126,6 +126,15 @@ def test_errors_name_the_key_and_what_to_do(config: Path, text: str, message: st
     assert str(config) in str(caught.value)
 
 
+def test_a_value_in_the_place_of_a_section_is_told_also_where_the_environment_has_keys_of_it(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text('data = "/srv/facenorm"')
+    monkeypatch.setenv("FACENORM_DATA__DATABASE_URL", "postgresql://u:x@h/d")
+    with pytest.raises(SettingsError, match="data: this is a table, not a single value"):
+        load_settings(config)
+
+
 def test_a_line_break_at_the_end_of_a_secret_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACENORM_STATUS__TOKEN", "a-token-for-these-tests\n")
     monkeypatch.setenv("FACENORM_DATA__DATABASE_URL", "postgresql://u:x@h/d\n")  # as a secret's file has it
