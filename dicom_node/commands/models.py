@@ -46,6 +46,18 @@ def fetch(
     """Download the weights (about 200 MB, once), check their sha256 and convert them."""
     cache = cache_folder()
     console = Console(stderr=True)
+    try:
+        _fetch(cache, archives, console)
+    except OSError as error:  # such as for a service's user, whose home there is not
+        console.print(
+            f"the weights cache {cache} cannot be written ({error.strerror}); set FACENORM_CACHE to a folder "
+            "that this user can write",
+            style="red", markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        raise typer.Exit(1) from None
+
+
+def _fetch(cache: Path, archives: Path | None, console: Console) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console) as bar, Downloads(cache) as downloads:
         for entry in CATALOG.values():

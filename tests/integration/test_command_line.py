@@ -220,6 +220,15 @@ def test_a_name_that_the_terminal_cannot_show_is_written_escaped(config: Path) -
     assert "M\\udcfcller.tar: the database and" in done.stdout
 
 
+def test_a_weights_cache_that_cannot_be_made_is_told_with_what_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for cache in (tmp_path / "file", tmp_path / "file" / "below"):
+        done = facenorm("models", "fetch", env={"FACENORM_CACHE": str(cache), "COLUMNS": "40"})
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"the weights cache {cache} cannot be written" in done.stderr
+        assert "set FACENORM_CACHE" in done.stderr
+
+
 def test_wrong_settings_end_with_status_2_and_the_key(config: Path) -> None:
     config.write_text("[data]\nfoldr = 'x'\n")
     done = _history("TEST-0001", "--config", str(config))
