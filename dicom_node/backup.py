@@ -69,12 +69,11 @@ def write_backup(
     partial = target.with_name(f"{target.name}.partial")
     try:
         with _alone(partial) as file:
-            if target.exists():
-                partial.unlink()
-                raise BackupError(f"{target} exists; name another file")
-            with sessions.begin() as session:
-                add_audit_event(session, Event.EXPORTED, at=now(), actor=actor, outcome="backup")
             try:
+                if target.exists():
+                    raise BackupError(f"{target} exists; name another file")
+                with sessions.begin() as session:
+                    add_audit_event(session, Event.EXPORTED, at=now(), actor=actor, outcome="backup")
                 contents = _write(file, partial, database, settings, progress)
                 partial.rename(target)
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner, Result
 
 from dicom_node.cli import app
@@ -223,6 +225,19 @@ def test_what_a_killed_backup_leaves_is_named_so_and_replaced_by_the_next(tmp_pa
     assert (again.exit_code, "the database and 1 files" in again.output) == (0, True), again.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["backup.tar", "data", "data.toml"]
     assert _run(tmp_path / "other", "restore", archive).exit_code == 0
+
+
+def test_a_backup_that_cannot_be_recorded_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OperationalError("INSERT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    assert _run(tmp_path / "data", "migrate").exit_code == 0
+    monkeypatch.setattr("dicom_node.backup.add_audit_event", full)
+    failed = _run(tmp_path / "data", "backup", tmp_path / "backup.tar")
+    assert (failed.exit_code, "OperationalError" in failed.output) == (1, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "data.toml"]
 
 
 def test_a_backup_is_not_disturbed_by_another_to_the_same_file(
