@@ -49,15 +49,18 @@ def entry_folder(entry: CatalogEntry, cache: Path) -> Path:
 def cached_path(entry_name: str, file: str, *, cache: Path | None = None) -> Path:
     """Return the path of a fetched file.
 
-    Raises KeyError for a name that the catalog lacks, WeightsMissingError when it was not fetched.
+    Raises KeyError for a name that the catalog lacks, WeightsMissingError when it was not fetched, or for
+    another user alone.
     Only presence is looked at; `facenorm models verify` reads the bytes.
     """
     entry = CATALOG[entry_name]
     if file not in entry.files:
         raise KeyError(f"{entry_name} has no file {file}; it has {', '.join(entry.files)}")
     path = entry_folder(entry, cache or cache_folder()) / file
-    if not path.is_file():
-        raise WeightsMissingError(entry_name, file)
+    try:
+        path.open("rb").close()
+    except OSError:
+        raise WeightsMissingError(entry_name, file) from None
     return path
 
 
@@ -71,15 +74,21 @@ def cached_sha256(entry_name: str, file: str, *, cache: Path | None = None) -> s
 
 
 def verify_entry(entry: CatalogEntry, cache: Path) -> CacheState:
-    """Read every file of `entry` and compare its sha256 with the recorded one."""
+    """Read every file of `entry` and compare its sha256 with the recorded one.
+
+    What this user may not read is missing.
+    """
     folder = entry_folder(entry, cache)
-    if not folder.is_dir():
+    try:
+        if not folder.is_dir():
+            return CacheState.MISSING
+        record = _read_record(folder)
+        for file in entry.files:
+            path = folder / file
+            if file not in record or not path.is_file() or file_sha256(path) != record[file]:
+                return CacheState.DAMAGED
+    except PermissionError:
         return CacheState.MISSING
-    record = _read_record(folder)
-    for file in entry.files:
-        path = folder / file
-        if file not in record or not path.is_file() or file_sha256(path) != record[file]:
-            return CacheState.DAMAGED
     return CacheState.COMPLETE
 
 

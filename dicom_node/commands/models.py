@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -171,5 +172,6 @@ def _described(entry: CatalogEntry, cache: Path) -> Table:
     table.add_row("source", entry.source)
     table.add_row("files", ", ".join(entry.files))
     table.add_row("needed", "no: photographs are scored without it" if entry.optional else "yes")
-    table.add_row("here", "yes" if entry_folder(entry, cache).is_dir() else "no")
+    here = os.path.isdir(entry_folder(entry, cache))  # noqa: PTH112 -- false for what may not be looked at
+    table.add_row("here", "yes" if here else "no")
     return table

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +13,7 @@ from typer.testing import CliRunner, Result
 from dicom_node.cli import app
 from dicom_node.stored_queue import system_database_url
 from storage.deliveries import dead, mark_dead, mark_failed, revive, waiting
+from tests.locked_out import locked_out
 from tests.unit.rows import NOON, add_object, database, write_beside
 
 
@@ -166,21 +164,6 @@ def test_a_useless_database_is_told_without_its_password(
     assert isinstance(result.exception, SystemExit)
 
 
-@contextmanager
-def _locked_out(folder: Path) -> Iterator[None]:
-    """Nothing in the folder can be looked at, not even by root."""
-    user = os.geteuid()
-    folder.chmod(0)
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if user == 0:
-            os.seteuid(0)
-        folder.chmod(0o700)
-
-
 @pytest.mark.parametrize("command", [("jobs",), ("check", "--repair"), ("migrate",), ("backup", "x.tar")])
 def test_another_user_than_the_nodes_is_told_to_be_that_one(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
@@ -191,7 +174,7 @@ def test_another_user_than_the_nodes_is_told_to_be_that_one(
     # Once beforehand, since what is imported must be readable, too.
     assert CliRunner().invoke(app, ["jobs"]).exit_code == 0
     assert CliRunner().invoke(app, [command[0], "--help"]).exit_code == 0
-    with _locked_out(folder):
+    with locked_out(folder):
         result = CliRunner().invoke(app, list(command))
         checked = CliRunner().invoke(app, ["config", "check"])
     assert result.exit_code == 1

@@ -12,6 +12,8 @@ import pytest
 import torch
 from safetensors.numpy import load
 
+from dicom_node.scorer_loading import ScorerUnusableError, refuse_missing_files
+from dicom_node.settings_sections import Scoring
 from models.cache import (
     CacheState,
     WeightsMissingError,
@@ -37,6 +39,8 @@ from models.generator import load_generator
 from models.lpips import load_metric
 from models.lpips_trunks import convert_trunks
 from pipeline.face import load_face_finder
+from tests.command import facenorm
+from tests.locked_out import locked_out
 
 DATA = b"weights" * 1000
 PACKAGE = {
@@ -236,6 +240,24 @@ def test_fetched_weights_that_were_cut_off_are_told_with_the_command(
         WeightsMissingError, match=f"of {entry} is damaged in .*: run `facenorm models fetch`"
     ):
         load()
+
+
+def test_weights_that_this_user_may_not_read_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    for entry in CATALOG.values():
+        store_entry(entry, dict.fromkeys(entry.files, DATA), cache)
+    monkeypatch.setenv("FACENORM_CACHE", str(cache))
+    # Once beforehand, since what is imported must be readable, too.
+    assert facenorm("models", "verify").returncode == 0
+    refuse_missing_files(Scoring())
+    with locked_out(cache):
+        listed, verified = facenorm("models", "list"), facenorm("models", "verify")
+        with pytest.raises(ScorerUnusableError, match="is not in the weights cache: run `facenorm models"):
+            refuse_missing_files(Scoring())
+    assert (listed.returncode, listed.stdout.count("│ here    │ no ")) == (0, len(CATALOG))
+    assert (verified.returncode, "landmarks-68: missing" in verified.stdout) == (1, True)
 
 
 def test_cache_folder_follows_the_environment(tmp_path: Path) -> None:
