@@ -66,6 +66,13 @@ def _token(token: str) -> str:
     return token
 
 
+def _device(device: str) -> str:
+    # A node would take any other for a GPU that is not there, and go on with the CPU.
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", device):
+        raise ValueError("write auto, cpu, cuda or cuda:1")
+    return device
+
+
 def _endpoint(url: str) -> str:
     if url and not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", url):
         raise ValueError(
@@ -161,7 +168,7 @@ class Scoring(Section):
     """
 
     profile: Literal["fast", "reference", "paper"] = "fast"
-    device: str = "auto"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
     generator: Annotated[str, Field(min_length=1)] = "mobilestylegan-ffhq"
     regressor: str = ""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -58,7 +58,7 @@ def test_nodes_start_and_stop_one_after_the_other(tmp_path: Path, database_url: 
 @pytest.mark.parametrize(
     ("scoring", "message"),
     [
-        (Scoring(device="abacus"), r"scoring\.device"),
+        (Scoring(device="cuda:99"), r"scoring\.device"),
         (Scoring(generator="nobody"), r"scoring\.generator"),
         (Scoring(generator=str(TINY_GENERATOR), regressor="absent.json"), r"scoring\.regressor"),
     ],
