@@ -28,9 +28,10 @@ def _host(host: str) -> str:
     except UnicodeError:
         usable = False
     else:
-        usable = host.isprintable() and " " not in host
+        # One colon is a port's: an address of version 6 has two or more.
+        usable = host.isprintable() and not set(" /[]") & set(host) and host.count(":") != 1
     if not usable:
-        raise ValueError("write the name or the address of a host")
+        raise ValueError("write the name or the address of a host, without a port or brackets")
     return host
 
 

@@ -114,6 +114,15 @@ def test_settings_cannot_be_changed(config: Path) -> None:
         ("[data]\ndatabase_url = 'postgresql://u:x@h:port/d'", "data.database_url: write postgresql://USER"),
         ("[data]\ndatabase_url = 'postgresql://u:x@y:z@h/d'", "an '@' in the password as %40"),
         ("[data]\ndatabase_url = 'mysql://u:x@h/d'", "data.database_url: write postgresql://USER"),
+        (
+            "[node]\nhost = '127.0.0.1:104'",
+            "node.host: write the name or the address of a host, without a port",
+        ),
+        (
+            "[[destinations]]\nae_title='A'\nhost='[::1]'\nport=1",
+            "destinations.0.host: write the name or the",
+        ),
+        ("[[senders]]\nae_title='A'\nhost='dicom://pacs'", "senders.0.host: write the name or the address"),
         ("[scoring]\ndevice = 'gpu'", "scoring.device: write auto, cpu, cuda or cuda:1"),
         ("[quality]\nrejected_rival = inf", "quality.rejected_rival: input should be a finite number"),
         ("[status]\ntoken = 'short'", "status.token: write 16 characters or more, ASCII without blanks"),
