@@ -17,7 +17,8 @@ from storage.intake import Received
 
 # PS3.5 section 9.1: components without leading zeros, at most 64 characters.
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*", re.ASCII)
-_TIME = re.compile(r"[0-9]{6}(\.[0-9]{1,6})?", re.ASCII)
+# PS3.5 section 6.2: minutes and seconds may be left out.
+_TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9]|60)?)?(?:(?<=[0-9]{6})\.[0-9]{1,6})?", re.ASCII)
 _DATE = re.compile(r"[0-9]{8}", re.ASCII)
 # What pydicom puts in place of bytes that are none of the declared character set.
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -170,7 +171,7 @@ def _date(dataset: Dataset) -> str:
 
 def _time(dataset: Dataset) -> str:
     value = str(dataset.get("StudyTime") or "").strip()
-    return value[:6] if _TIME.fullmatch(value) else ""
+    return value[:6].ljust(6, "0") if _TIME.fullmatch(value) else ""
 
 
 def _refuse_bomb(file: bytes) -> None:

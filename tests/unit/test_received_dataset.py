@@ -45,6 +45,24 @@ def test_an_identifier_is_read_in_its_character_set() -> None:
 
 
 @undecodable
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("101112", "101112"),
+        ("101112.5", "101112"),
+        ("1011", "101100"),
+        ("10", "100000"),
+        ("", ""),
+        ("1", ""),
+        ("246000", ""),
+        ("10:11:12", ""),
+    ],
+)
+def test_a_time_counts_as_exactly_as_it_was_written(sent: str, kept: str) -> None:
+    assert identify(_file(StudyTime=sent), ExplicitVRLittleEndian).study_time == kept
+
+
+@undecodable
 @pytest.mark.parametrize("keyword", ["PatientID", "IssuerOfPatientID"])
 def test_an_identifier_whose_bytes_are_not_of_the_character_set_is_refused(keyword: str) -> None:
     file = _file(SpecificCharacterSet="ISO_IR 192", **{keyword: "TEST?1"}).replace(b"TEST?1", b"TEST\xdc1")
