@@ -99,7 +99,10 @@ def encounter_score(
 
 
 def before(one: EncounterScore, history: Iterable[EncounterScore]) -> list[EncounterScore]:
-    """Return the dated encounters before `one`, oldest first, of any setup; none for an undated one."""
+    """Return the dated encounters before `one`, oldest first, of any setup; none for an undated one.
+
+    Of the same day only those whose study time is earlier: without times nobody knows which was first.
+    """
     if one.date is None:
         return []
     return sorted(
@@ -107,11 +110,18 @@ def before(one: EncounterScore, history: Iterable[EncounterScore]) -> list[Encou
             other
             for other in history
             if other.date is not None
-            and other.order < one.order
+            and _precedes(other, one)
             and other.study_instance_uid != one.study_instance_uid
         ),
         key=lambda other: other.order,
     )
+
+
+def _precedes(other: EncounterScore, one: EncounterScore) -> bool:
+    """Whether `other` is surely the earlier of two dated encounters: of one day their times must tell."""
+    if other.study_date != one.study_date:
+        return other.study_date < one.study_date
+    return other.study_time != "" and other.study_time < one.study_time
 
 
 def change_since(one: EncounterScore, history: Iterable[EncounterScore]) -> Change | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,32 @@ def test_other_setups_later_days_and_undated_studies_are_not_compared() -> None:
     assert change_since(now, [*others, now]) is None
     assert before(encounter("", 5.0), [now]) == []
     assert encounter("20260230", 5.0).date is None  # no such day
+
+
+@pytest.mark.parametrize(
+    ("morning", "evening", "ordered"),
+    [
+        ("080000", "160000", True),
+        ("080000", "080000", False),
+        ("", "160000", False),
+        ("080000", "", False),
+        ("", "", False),
+    ],
+)
+def test_of_two_studies_of_a_day_one_is_before_the_other_only_where_their_times_say_so(
+    morning: str, evening: str, ordered: bool
+) -> None:
+    first, second = (
+        replace(encounter("20260304", value, study), study_time=time)
+        for value, study, time in ((3.0, "1.2.1", morning), (6.0, "1.2.2", evening))
+    )
+    earlier = encounter("20260101", 4.0)
+    history = [second, earlier, first]
+    change = change_since(second, history)
+    assert change is not None
+    assert change.before is (first if ordered else earlier)
+    assert before(second, history) == ([earlier, first] if ordered else [earlier])
+    assert before(first, history) == [earlier]
 
 
 def test_a_change_exceeds_noise_beyond_the_smallest_detectable_one() -> None:
