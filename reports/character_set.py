@@ -15,6 +15,14 @@ UTF_8: Final = "ISO_IR 192"
 _STANDALONE: Final = frozenset({UTF_8, "GB18030", "GBK"})
 # ASCII; pydicom reads it more generously.
 _DEFAULT_REPERTOIRE: Final = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
+# pydicom writes Chinese of this set without the escape sequence before it.
+_READ_ONLY: Final = frozenset({"ISO 2022 IR 58"})
+# Python's codecs hold more than the sets that they stand for: how a character of the set itself begins.
+_OF_THE_SET: Final = {
+    "shift_jis": tuple(bytes([kana]) for kana in range(0xA1, 0xE0)),  # JIS X 0201
+    "iso2022_jp": (b"\x1b$B",),  # JIS X 0208
+    "iso2022_jp_2": (b"\x1b$(D",),  # JIS X 0212
+}
 
 
 def character_set_for(dataset: Dataset, declared: Sequence[str]) -> list[str]:
@@ -29,8 +37,14 @@ def character_set_for(dataset: Dataset, declared: Sequence[str]) -> list[str]:
     alone = len(declared) == 1 or not _STANDALONE.intersection(declared)
     if not (known and alone):
         return [UTF_8]
-    encodings = ["ascii" if term in _DEFAULT_REPERTOIRE else python_encoding[term] for term in declared]
-    if all(_fits(text, encodings) for text in _texts(dataset)):
+    encodings = [
+        "ascii" if term in _DEFAULT_REPERTOIRE else python_encoding[term]
+        for term in declared
+        if term not in _READ_ONLY
+    ]
+    # Where ASCII comes first, pydicom writes the letters of Latin-1 as such, without saying so.
+    unsaid = declared[0] in _DEFAULT_REPERTOIRE
+    if all(_fits(text, encodings) and not (unsaid and _has_latin_1(text)) for text in _texts(dataset)):
         return list(declared)
     return [UTF_8]
 
@@ -61,9 +75,13 @@ def _fits(text: str, encodings: Sequence[str]) -> bool:
     )
 
 
+def _has_latin_1(text: str) -> bool:
+    return any("\x80" <= character <= "\xff" for character in text)
+
+
 def _encodes(character: str, encoding: str) -> bool:
     try:
-        character.encode(encoding)
+        encoded = character.encode(encoding)
     except UnicodeError:
         return False
-    return True
+    return character.isascii() or encoded.startswith(_OF_THE_SET.get(encoding, b""))

@@ -10,10 +10,12 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.valuerep import STR_VR
+from pydicom.multival import MultiValue
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, STR_VR
 
 from reports.character_set import character_set_for, declared_character_set
 
+_GB_2312: Final = "\x1b$)A"
 _LARGEST: Final = 2**31 - 1  # of VR IS (PS3.5 section 6.2)
 
 
@@ -44,14 +46,25 @@ def copied(header: Dataset, keyword: str) -> DataElement | None:
             return None
         alone = Dataset()
         setattr(alone, keyword, deepcopy(element.value))
-        for _ in alone.iterall():
-            pass  # decodes nested text while the photograph's own character set still applies
+        for nested in alone.iterall():  # decodes its text while the photograph's own character set applies
+            _drop_escapes(nested)
         found = alone[keyword]
         alone.SpecificCharacterSet = character_set_for(alone, declared_character_set(header)) or None
         write_dataset(_explicit(), alone)
     except Exception:
         return None
     return found
+
+
+def _drop_escapes(element: DataElement) -> None:
+    """Take out what pydicom leaves of ISO 2022 IR 58 in a text: no value holds an escape sequence."""
+    if element.VR not in CUSTOMIZABLE_CHARSET_VR or not element.value:
+        return
+    several = isinstance(element.value, MultiValue)
+    texts = [str(text) for text in (element.value if several else [element.value])]
+    if any(_GB_2312 in text for text in texts):
+        cleaned = [text.replace(_GB_2312, "") for text in texts]
+        element.value = cleaned if several else cleaned[0]
 
 
 def text_of(header: Dataset, keyword: str) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 from pydicom.uid import UID
 
 # Raise it when the content built from equal input changes: new content must not reuse an old UID.
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 _NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "facenorm objects")
 
 

@@ -7,6 +7,7 @@ from io import BytesIO
 import pydicom
 import pytest
 
+from reports.patient_name import readable_names
 from tests.report_samples import NAMES, encoded, objects_for, provenance, score, secondary_capture
 
 
@@ -41,8 +42,12 @@ def test_text_that_does_not_fit_is_written_in_utf_8() -> None:
         assert str(result.PatientName) == "TEST^PATIENT=試験^患者"
 
 
-@pytest.mark.parametrize("declared", [None, "ISO_IR 100", "ISO_IR 144", ["", "ISO 2022 IR 87"]])
-@pytest.mark.parametrize("name", ["Süd", "病院"])
+@pytest.mark.parametrize(
+    "declared",
+    [None, "ISO_IR 100", "ISO_IR 144", "ISO_IR 13", "GB18030"]
+    + [["", f"ISO 2022 IR {number}"] for number in (58, 87, 149, 159)],
+)
+@pytest.mark.parametrize("name", ["Süd", "病院", "한국", "¥"])
 def test_what_a_site_calls_its_regressor_and_generator_is_told_in_every_set(
     declared: str | list[str] | None, name: str
 ) -> None:
@@ -55,6 +60,22 @@ def test_what_a_site_calls_its_regressor_and_generator_is_told_in_every_set(
     told = {str(element.value) for element in report.iterall() if element.keyword == "TextValue"}
     assert {f"{what} = {what} {name}" for what in ("regressor", "generator")} <= told
     assert f"Generator generator {name}" in image.DerivationDescription
+
+
+def test_chinese_by_code_extensions_is_written_in_utf_8() -> None:
+    """Pydicom leaves the escape sequence of this set in what it reads, and writes none."""
+    name, study = (b"\x1b$)A" + text.encode("gb2312") for text in ("试验", "面部照片"))
+    source = secondary_capture(
+        SpecificCharacterSet=["", "ISO 2022 IR 58"], PatientName="TEST^X=NNNNNNNN", StudyDescription=12 * "S"
+    )
+    file = encoded(source).replace(8 * b"N", name).replace(12 * b"S", study)
+    source = pydicom.dcmread(BytesIO(file))
+    report, images = objects_for([(source, score())])
+    for result in map(through_a_file, [report, *images]):
+        assert result.SpecificCharacterSet == "ISO_IR 192"
+        assert str(result.PatientName) == "TEST^X=试验"
+        assert result.StudyDescription == "面部照片"
+    assert readable_names(source) == ["X TEST", "试验"]
 
 
 def test_an_unknown_set_becomes_utf_8() -> None:
