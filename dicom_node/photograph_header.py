@@ -9,6 +9,7 @@ from typing import Final
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
+from reports.character_set import UTF_8, declared_character_set
 from reports.header import text_of
 from storage.tables import Patient
 
@@ -39,11 +40,14 @@ def read_header(path: Path, patient: Patient, others: Iterable[Path]) -> FileDat
     for keyword in _DROPPED:
         if keyword in header:
             delattr(header, keyword)
+    name = ""
     for other in others:
         found = dcmread(other, stop_before_pixels=True)
         if _is_of(found, patient):
             _take_identity(header, found)
+            name = str(header.PatientName)
             break
+    _declare(header, (patient.patient_id, patient.issuer_of_patient_id, name))
     return header
 
 
@@ -57,5 +61,9 @@ def _is_of(header: Dataset, patient: Patient) -> bool:
 def _take_identity(header: Dataset, found: Dataset) -> None:
     for keyword in _IDENTITY:
         setattr(header, keyword, text_of(found, keyword))
-    if not str(header.PatientName).isascii() and "SpecificCharacterSet" not in header:
-        header.SpecificCharacterSet = "ISO_IR 192"
+
+
+def _declare(header: Dataset, written: Iterable[str]) -> None:
+    """Declare UTF-8 where the photograph declares nothing, and what was written into its header needs it."""
+    if not any(declared_character_set(header)) and not "".join(written).isascii():
+        header.SpecificCharacterSet = UTF_8

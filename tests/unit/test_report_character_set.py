@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 import pydicom
 import pytest
 
+from dicom_node.photograph_header import read_header
 from reports.patient_name import readable_names
+from storage.tables import Patient
 from tests.report_samples import NAMES, encoded, objects_for, provenance, score, secondary_capture
 
 
@@ -76,6 +79,24 @@ def test_chinese_by_code_extensions_is_written_in_utf_8() -> None:
         assert str(result.PatientName) == "TEST^X=试验"
         assert result.StudyDescription == "面部照片"
     assert readable_names(source) == ["X TEST", "试验"]
+
+
+@pytest.mark.parametrize("declared", [None, ""])
+@pytest.mark.parametrize(("identifier", "issuer"), [("TEST-1", "TËST SITE"), ("TEST-試験", "TEST SITE")])
+def test_the_identifier_of_who_stays_after_a_merge_is_written_as_it_is(
+    declared: str | None, identifier: str, issuer: str, tmp_path: Path
+) -> None:
+    own = secondary_capture(PatientID="TEST-OLD")
+    if declared is not None:
+        own.SpecificCharacterSet = declared
+    (tmp_path / "own.dcm").write_bytes(encoded(own))
+    header = read_header(
+        tmp_path / "own.dcm", Patient(patient_id=identifier, issuer_of_patient_id=issuer), []
+    )
+    report, images = objects_for([(header, score())])
+    for result in map(through_a_file, [report, *images]):
+        assert (result.PatientID, result.IssuerOfPatientID) == (identifier, issuer)
+        assert result.SpecificCharacterSet == "ISO_IR 192"
 
 
 def test_an_unknown_set_becomes_utf_8() -> None:
