@@ -162,8 +162,8 @@ def _comments(result: Score | Rejection, course: ReportedCourse | None) -> Itera
         yield f"1 is most deformed, 7 most normal. {regressor_nature(result.provenance)}"
         for warning in result.warnings:
             yield f"Warning: {warning.detail}"
-        if course is not None:
-            yield change_in_words(course.change)
-            if course.encounter.date is None:
-                yield "The study has no date that can be used: the trend leaves it out."
+        if course is not None and course.encounter.date is None:
+            yield "The study has no date that can be used: it is not compared, and the trend leaves it out."
+        elif course is not None:
+            yield change_in_words(course.encounter, course.change)
     yield RESEARCH_USE_NOTICE

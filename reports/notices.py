@@ -42,8 +42,10 @@ def in_points(value: float) -> float:
     return round(value, 2) + 0.0
 
 
-def change_in_words(change: Change | None) -> str:
+def change_in_words(encounter: EncounterScore, change: Change | None) -> str:
     """Return what became of the score, and whether that is more than noise; no date and no identifier."""
+    if encounter.date is None:  # there may be earlier ones
+        return "Not compared: no usable study date."
     if change is None:
         return "No earlier comparable score."
     verdict = "exceeds noise" if change.exceeds_noise else "within noise"
@@ -52,7 +54,7 @@ def change_in_words(change: Change | None) -> str:
 
 def visit_in_words(encounter: EncounterScore, change: Change | None) -> str:
     """Return the same beside the score of one photograph; of several, changes are between their means."""
-    words = change_in_words(change)
+    words = change_in_words(encounter, change)
     if encounter.photographs == 1:
         return words
     return f"Visit's mean {encounter.value:.2f} of {encounter.photographs} photographs. {words}"

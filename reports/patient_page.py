@@ -162,7 +162,7 @@ def _table(pdf: _Document, course: ReportedCourse) -> None:
 
 def _remark(one: EncounterScore, course: ReportedCourse) -> str:
     if one is course.encounter:
-        return f"This visit. {change_in_words(course.change)}"
+        return f"This visit. {change_in_words(one, course.change)}"
     if one.setup_digest != course.encounter.setup_digest:
         return "Another model or settings: not comparable."
     return ""

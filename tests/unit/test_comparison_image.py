@@ -64,15 +64,20 @@ def visit(*values: float, change: Change | None):
 def test_the_change_of_a_visit_of_several_photographs_names_their_mean() -> None:
     # The photograph's own score stands above it: from 5.5 nobody would see that 5.0 changed by 0.
     change = Change(course().history[2], 0.0, 1.39)
-    words = change_in_words(change)
+    words = change_in_words(course().encounter, change)
     assert visit(5.5, 4.5, change=change) == f"Visit's mean 5.00 of 2 photographs. {words}"
     assert visit(5.5, 4.5, 2.0, change=None).startswith("Visit's mean 4.00 of 3 photographs. No earlier")
     assert visit(5.5, change=change) == words
 
 
+def test_a_study_without_a_date_is_said_to_be_compared_with_none() -> None:
+    undated = replace(course().encounter, study_date="")
+    assert visit_in_words(undated, None) == "Not compared: no usable study date."
+
+
 def test_no_change_has_no_sign_of_a_loss() -> None:
     change = Change(course().history[2], -0.004, 1.39)
-    assert change_in_words(change) == "Change +0.00: within noise (+/- 1.39)."
+    assert change_in_words(course().encounter, change) == "Change +0.00: within noise (+/- 1.39)."
 
 
 def test_the_picture_shows_the_visits_mean_and_has_room_for_it() -> None:

@@ -66,6 +66,15 @@ def test_the_page_holds_what_a_patient_takes_home() -> None:
     assert len(reader(document).pages[0].images) + len(reader(document).pages[1].images) == 2
 
 
+def test_the_page_of_a_visit_without_a_date_does_not_say_that_there_was_no_earlier_one() -> None:
+    undated = replace(course().encounter, study_date="")
+    told = ReportedCourse(undated, (*course().history[:3], undated))
+    whole = text_of(build_patient_pdf(secondary_capture(), PatientPage(told, None, None), CREATED))
+    assert "no date" in whole
+    assert "Not compared" in whole
+    assert "No earlier" not in whole
+
+
 def test_a_long_name_and_identifier_go_on_in_the_next_line() -> None:
     name, identifier = "W" * 60, "M" * 64
     page = reader(page_of(secondary_capture(PatientName=name, PatientID=identifier))).pages[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 
@@ -12,7 +13,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 
 from pipeline.result import QualityIssue, QualityWarning, RejectionReason
 from reports.equipment import is_ours
-from reports.reported_photograph import ObjectReference, PredecessorReport
+from reports.reported_photograph import ObjectReference, PredecessorReport, ReportedCourse
 from reports.reported_scores import read_scores
 from reports.structured_report import build_structured_report
 from tests.report_samples import (
@@ -20,6 +21,7 @@ from tests.report_samples import (
     CREATED,
     ROWS,
     STUDY_UID,
+    course,
     encoded,
     objects_for,
     provenance,
@@ -49,6 +51,15 @@ def test_warnings_stand_beside_the_score_as_text() -> None:
     assert "Warning: The face is not quite sharp." in texts(report)
     plain, _ = objects_for([(secondary_capture(1), score())])
     assert "Warning" not in texts(plain)
+
+
+def test_a_study_without_a_date_is_said_to_be_compared_with_none() -> None:
+    undated = replace(course().encounter, study_date="")
+    told = ReportedCourse(undated, (*course().history[:3], undated))
+    report = build_structured_report([reported(secondary_capture(), score())], None, CREATED, course=told)
+    said = "The study has no date that can be used: it is not compared, and the trend leaves it out."
+    assert said in texts(report)
+    assert "No earlier" not in texts(report)
 
 
 def test_scores_and_reasons_are_read_back() -> None:
