@@ -35,8 +35,15 @@ _NEW_PATIENT = text(
     "INSERT INTO patient (patient_id, issuer_of_patient_id) VALUES (:identifier, :issuer) "
     "ON CONFLICT DO NOTHING RETURNING id"
 )
+# What a photograph may leave empty that another one of its study tells.
+_OF_THE_STUDY = ("study_date", "study_time", "accession_number", "admission_id")
 _ENCOUNTER = (
-    select(Encounter.id, Encounter.patient_pk, Encounter.last_received_at)
+    select(
+        Encounter.id,
+        Encounter.patient_pk,
+        Encounter.last_received_at,
+        *(getattr(Encounter, name) for name in _OF_THE_STUDY),
+    )
     .where(Encounter.study_instance_uid == bindparam("study_uid"))
     .with_for_update()
 )
@@ -177,6 +184,11 @@ def _encounter(connection: Connection, patient_pk: int, received: Received) -> i
     # Two associations may commit in another order than they received in.
     if received.received_at > encounter.last_received_at:
         connection.execute(_BEGUN_ANEW, {"encounter_pk": encounter.id, "now": received.received_at})
+    told = {name: getattr(received, name) for name in _OF_THE_STUDY if not getattr(encounter, name)}
+    if (encounter.study_date or received.study_date) != received.study_date:
+        told.pop("study_time", None)  # of another day
+    if any(told.values()):
+        connection.execute(update(Encounter).where(Encounter.id == encounter.id).values(told))
     return int(encounter.id)
 
 

@@ -68,6 +68,20 @@ def test_a_study_before_1900_is_reported_and_ends_no_later_report(archive: Small
     assert picture.exists()
 
 
+@pytest.mark.parametrize("dates", [("20250201", ""), ("", "20250201")])
+def test_a_date_that_one_photograph_of_a_study_lacks_is_that_of_another(
+    archive: SmallArchive, dates: tuple[str, str]
+) -> None:
+    archive.receive(photograph(1, StudyDate="20250101"))
+    archive.settle()
+    for number, date in enumerate(dates, 1):
+        archive.receive(photograph(2, number, StudyDate=date))
+    archive.settle()
+    assert len(measured(archive.objects(STRUCTURED_REPORT)[-1], "SCORE_PREV")) == 2
+    told = json.loads(run(archive, "history", "TEST-1", "--json").stdout)
+    assert [one["study_date"] for one in told] == ["20250101", "20250201", "20250201"]
+
+
 def test_what_is_sent_again_makes_nothing_new(archive: SmallArchive) -> None:
     for _ in range(2):
         for study in (1, 2):
