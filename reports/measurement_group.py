@@ -15,7 +15,7 @@ from reports.equipment import MANUFACTURER, SOFTWARE_VERSION
 from reports.header import whole_number
 from reports.notices import RESEARCH_USE_NOTICE, change_in_words, in_points, regressor_nature
 from reports.reported_photograph import ReportedCourse, ReportedPhotograph
-from reports.uids import derive_uid
+from reports.uids import tracking_uid
 
 ALGORITHM_NAME: Final = "facenorm facial normality"
 
@@ -32,7 +32,7 @@ def build_measurement_group(
     group = hd.PlanarROIMeasurementsAndQualitativeEvaluations(
         # The same face keeps its tracking UID in every later report.
         tracking_identifier=hd.TrackingIdentifier(
-            uid=derive_uid("tracked_face", source_uids=[source.SOPInstanceUID]),
+            uid=tracking_uid(str(source.SOPInstanceUID)),
             identifier=f"Photograph {position}",
         ),
         referenced_region=hd.ImageRegion(

@@ -29,6 +29,14 @@ def derive_uid(
     included (`pipeline.encounter_score.scoring_id`); the digest of a scoring's provenance covers weights and
     settings. predecessor_uid: the object it succeeds. variant: the SOP class, where a setting chooses it.
     """
+    return _named(role, SCHEMA_VERSION, list(source_uids), list(scoring_ids), predecessor_uid, variant)
+
+
+def tracking_uid(sop_instance_uid: str) -> UID:
+    """Return what names the face in a photograph in all reports on it, whatever version wrote them."""
+    return _named("tracked_face", sop_instance_uid)
+
+
+def _named(*parts: object) -> UID:
     # JSON keeps ("a", "bc") and ("ab", "c") apart.
-    name = json.dumps([role, SCHEMA_VERSION, list(source_uids), list(scoring_ids), predecessor_uid, variant])
-    return UID(f"2.25.{uuid.uuid5(_NAMESPACE, name).int}")
+    return UID(f"2.25.{uuid.uuid5(_NAMESPACE, json.dumps(parts)).int}")

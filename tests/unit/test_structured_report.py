@@ -204,6 +204,15 @@ def test_a_face_keeps_its_tracking_uid_in_the_successor() -> None:
     assert len({entry.tracking_uid for entry in read_scores(successor)}) == 2
 
 
+def test_a_face_keeps_its_tracking_uid_when_reports_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, _ = objects_for(mixed())
+    monkeypatch.setattr("reports.uids.SCHEMA_VERSION", 1000)
+    after, _ = objects_for(mixed())
+    assert before.SOPInstanceUID != after.SOPInstanceUID
+    first, second = ([entry.tracking_uid for entry in read_scores(report)] for report in (before, after))
+    assert first == second
+
+
 def test_equal_input_in_any_order_gives_equal_bytes() -> None:
     forward, _ = objects_for(mixed(), PREDECESSOR)
     backward, _ = objects_for(mixed()[::-1], PREDECESSOR)
