@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from typing import Final
+from unicodedata import east_asian_width
 
 import matplotlib.dates as mdates
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, fontManager
 from numpy.typing import NDArray
 
 from pipeline.encounter_score import EncounterScore
+from reports.document_fonts import japanese
 from reports.notices import RESEARCH_USE_NOTICE
 from reports.plain_font import font
 
@@ -25,7 +29,8 @@ _OTHERS: Final = ("#6e6e6e", "#a0522d", "#2e7d32", "#7b1fa2")
 _MARKERS: Final = ("s", "^", "D", "v", "P")  # one more than colours: twenty setups look different
 # Pixels: what a line of the legend has beside its marker, and its letters, rounded up.
 _LEGEND_ROOM: Final = 1400
-_LEGEND_FONT: Final = font(21)
+_LEGEND_SIZE: Final = 21
+_LEGEND_FONT: Final = font(_LEGEND_SIZE)
 # Shares of the height. A line of the legend; how far below the axes it begins; where the axes end when it has
 # four lines; where they end at most.
 _LINE, _LEGEND_BELOW, _AXES_BOTTOM, _HIGHEST_BOTTOM, _AXES_TOP = 0.031, 0.068, 0.24, 0.7, 0.92
@@ -72,6 +77,7 @@ def draw_trend(shown: Sequence[EncounterScore], setup_digest: str) -> NDArray[np
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
+        text.set_fontfamily(_families())
     notice = f"Frontal photographs; bands: one standard deviation. {RESEARCH_USE_NOTICE}"
     figure.text(0.5, 0.015, notice, ha="center", fontsize=12)
     canvas = FigureCanvasAgg(figure)
@@ -107,13 +113,28 @@ def _label(one: EncounterScore, current: bool) -> str:
     told = f", version {one.software_version}, setup {one.setup_digest[:8]}"
     told += "" if current else ": another model or settings, not comparable"
     # A site names its models as it likes: what follows the names must stay in the picture.
-    room = _LEGEND_ROOM - _LEGEND_FONT.getlength(told)
+    room = _LEGEND_ROOM - _length(told)
     names = f"{one.generator}, {one.regressor}"
     longest = max(len(one.generator), len(one.regressor))
-    while longest > 1 and _LEGEND_FONT.getlength(names) > room:
+    while longest > 1 and _length(names) > room:
         longest -= 1
         names = ", ".join(_shortened(name, longest) for name in (one.generator, one.regressor))
     return f"{names}{told}"
+
+
+def _length(text: str) -> float:
+    """Return how many pixels a text of the legend takes; letters of the second font are as wide as high."""
+    wide = [letter for letter in text if east_asian_width(letter) in "FW"]
+    narrow = "".join(letter for letter in text if letter not in wide)
+    return _LEGEND_FONT.getlength(narrow) + len(wide) * _LEGEND_SIZE
+
+
+@cache
+def _families() -> list[str]:
+    """Return the fonts for a site's names: the second has the letters that the first one lacks."""
+    second = japanese()
+    fontManager.addfont(second)
+    return ["DejaVu Sans", FontProperties(fname=second).get_name()]
 
 
 def _shortened(name: str, longest: int) -> str:

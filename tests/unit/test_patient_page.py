@@ -207,7 +207,7 @@ def test_long_names_of_models_leave_the_legend_in_the_picture() -> None:
     *_, before, now = course().shown
     shown = [replace(before, setup_digest="1" * 64), now]
     edges = {}
-    for name in ("mobilestylegan", "W" * 64):
+    for name in ("mobilestylegan", "W" * 64, "顔" * 64):
         named = [replace(one, generator=name, regressor=name) for one in shown]
         edges[name] = np.flatnonzero((draw_trend(named, now.setup_digest)[850:960] < 200).any(axis=(0, 2)))
     assert all(ink.min() > 20 and ink.max() < WIDTH - 20 for ink in edges.values())
@@ -221,6 +221,8 @@ def test_names_of_models_stand_in_the_legend_as_they_are() -> None:
         drawn = draw_trend([replace(now, generator=name, regressor=name)], now.setup_digest)
         return int((drawn[840:900] < 128).all(axis=2).sum())
 
+    # Letters that the font lacked were all the same box.
+    assert len({letters(name) for name in ("一一", "鬱鬱", "かな")}) == 3
     usual = letters("a b")
     for name in ("$_$", "$a b$", "_a b"):
         assert letters(name) > usual, name
