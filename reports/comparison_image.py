@@ -53,6 +53,7 @@ def build_comparison_image(
             "its scale from 1 (most deformed) to 7 (most normal) beside earlier ones."
         ),
         derivation_codes=[codes.GENERATIVE_NORMALIZATION],
+        photographic=True,
         predecessor=predecessor,
         comments=" ".join([RESEARCH_USE_NOTICE, regressor_nature(score.provenance)]),
     )

@@ -44,8 +44,9 @@ class ImageDescription:
 
     derivation: how it came about, with its codes. comments: what it is worth. faces: whether it shows a
     recognizable face, and so belongs to modality XC; a chart is OT. dated: whether dates of the patient's
-    are part of the picture (Burned In Annotation). instance_number: None takes the photograph's. predecessor:
-    the object of ours that this one succeeds.
+    are part of the picture (Burned In Annotation). photographic: whether the photograph itself is, with what
+    may be burned into it. instance_number: None takes the photograph's. predecessor: the object of ours that
+    this one succeeds.
     """
 
     sop_class_uid: UID = SecondaryCaptureImageStorage
@@ -58,6 +59,7 @@ class ImageDescription:
     comments: str
     faces: bool = True
     dated: bool = False
+    photographic: bool = False
     instance_number: int | None = None
     predecessor: ObjectReference | None = None
 
@@ -152,8 +154,17 @@ def _add_general_image(
         image.DateOfSecondaryCapture, image.TimeOfSecondaryCapture = image.ContentDate, image.ContentTime
     else:
         image.AcquisitionContextSequence = []
-    image.BurnedInAnnotation = "YES" if described.dated else "NO"
+    if burned_in := _burned_in(source, described):
+        image.BurnedInAnnotation = burned_in
     image.RecognizableVisualFeatures = "YES" if described.faces else "NO"
+
+
+def _burned_in(source: Dataset, described: ImageDescription) -> str:
+    """Return YES or NO, '' where the photograph does not say what is burned into it."""
+    if described.dated:
+        return "YES"
+    said = str(readable(source, "BurnedInAnnotation") or "").strip() if described.photographic else "NO"
+    return said if said in ("YES", "NO") else ""
 
 
 def _add_lossy_history(image: FileDataset, source: Dataset) -> None:

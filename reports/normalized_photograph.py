@@ -76,6 +76,7 @@ def build_normalized_in_place(
             "Face drawn anew by a generative model as it would look without its anomaly, "
             "and blended into the photograph in its own place."
         ),
+        photographic=True,
     )
     return build_derived_image([source], in_place, described, created)
 
@@ -89,6 +90,7 @@ def _described(
     role: str,
     series: tuple[int, str],
     how: str,
+    photographic: bool = False,
 ) -> ImageDescription:
     setup = provenance.digest()
     uid, number, description = str(source.SOPInstanceUID), *series
@@ -114,6 +116,7 @@ def _described(
             f"{how} Generator {provenance.generator}, profile {provenance.profile}, seed {provenance.seed}."
         ),
         derivation_codes=[codes.SPATIAL_RESAMPLING, codes.GENERATIVE_NORMALIZATION],
+        photographic=photographic,
         predecessor=predecessor,
         comments=" ".join([RESEARCH_USE_NOTICE, "Generated picture.", regressor_nature(provenance)]),
     )

@@ -93,6 +93,7 @@ def test_the_picture_shows_the_visits_mean_and_has_room_for_it() -> None:
 def test_it_names_no_one_and_no_day() -> None:
     # The picture is a function of scores, panels and ages: other names and dates change no pixel.
     source = secondary_capture(PatientName="OTHER^TEST", PatientID="TEST-9", StudyDate="19991231")
+    source.BurnedInAnnotation = "NO"
     told = course()
     panels = Panels(even(200), even(120), even(40))
     other = build_comparison_image(source, panels, score(), told.encounter, told.history, CREATED)

@@ -20,7 +20,7 @@ from pydicom.uid import (
 from reports.derived_image import srgb_profile
 from reports.equipment import is_ours
 from reports.normalized_photograph import build_normalized_photograph
-from tests.report_samples import CREATED, encoded, pattern, provenance, score, secondary_capture
+from tests.report_samples import CREATED, encoded, images_of, pattern, provenance, score, secondary_capture
 
 
 def build(source=None, result=None, created=CREATED, picture=None):
@@ -49,6 +49,17 @@ def test_it_says_what_it_is() -> None:
     assert is_ours(image)
     assert not is_ours(source)
     assert image.ContributingEquipmentSequence[0].Manufacturer == "TEST CAMERA"
+
+
+@pytest.mark.parametrize("said", ["YES", "NO", None, "PERHAPS"])
+def test_what_is_burned_into_the_photograph_is_in_every_image_that_shows_it(said: str | None) -> None:
+    source = secondary_capture()
+    if said:
+        source.BurnedInAnnotation = said
+    images = images_of(source, score())
+    assert images["normalized"].BurnedInAnnotation == "NO"  # drawn from nothing but the face
+    for kind in ("in place", "comparison"):
+        assert images[kind].get("BurnedInAnnotation") == (said if said in ("YES", "NO") else None)
 
 
 @pytest.mark.parametrize(("synthetic", "expected"), [(True, "Synthetic"), (False, "Site-calibrated")])
