@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from typing import Final
+from unicodedata import category
 
 import numpy as np
 from fpdf import FPDF, XPos, YPos
+from fpdf.fonts import TTFFont
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
@@ -24,6 +26,8 @@ from reports.reported_photograph import ReportedCourse
 TITLE: Final = "Facial normality over time"
 _FAMILY: Final = "sans"
 _CJK: Final = "cjk"
+_NO_LETTERS: Final = frozenset({"Mn", "Mc", "Me", "Zs", "Cf", "Cc"})
+_UNPRINTABLE: Final = "(in letters that this page cannot print)"
 _METHOD: Final = (
     "A computer program looks at a photograph of the face from the front. It draws the face anew as it would "
     "look without unusual features, and measures how far the photograph is from that drawing. The score runs "
@@ -81,6 +85,13 @@ def draw_patient_page(source: Dataset, page: PatientPage, local: datetime) -> by
 
 
 class _Document(FPDF):
+    def prints(self, text: str) -> bool:
+        """Whether the fonts have every letter; marks and the like only change how one looks."""
+        fonts = [self.fonts[family] for family in (_FAMILY, _CJK)]
+        known = [font.cmap for font in fonts if isinstance(font, TTFFont)]
+        letters = [ord(letter) for letter in text if category(letter) not in _NO_LETTERS]
+        return all(any(letter in cmap for cmap in known) for letter in letters)
+
     def footer(self) -> None:
         """Repeat the notice, with the page's number."""
         self.set_y(-13)
@@ -121,12 +132,13 @@ def _notice(pdf: _Document) -> None:
 
 def _header(pdf: _Document, source: Dataset, course: ReportedCourse, local: datetime) -> None:
     names = readable_names(source)
+    names = [name for name in names if pdf.prints(name)] or names[:1]
     identifier = text_of(source, "PatientID")
     issuer = text_of(source, "IssuerOfPatientID")
     lines = [
         ("Name", names[0] if names else ""),
         *(("", name) for name in names[1:]),
-        ("Identifier", f"{identifier} ({issuer})" if issuer else identifier),
+        ("Identifier", f"{identifier} ({issuer})" if issuer and pdf.prints(issuer) else identifier),
         ("Born", _day(text_of(source, "PatientBirthDate"))),
         ("This visit", _day(course.encounter.study_date)),
         ("Accession number", text_of(source, "AccessionNumber")),
@@ -139,7 +151,9 @@ def _header(pdf: _Document, source: Dataset, course: ReportedCourse, local: date
         pdf.cell(42, 5.6, label)
         pdf.set_font(_FAMILY, "", 10)
         # A long one goes on in the next line: cut off, an identifier is another's.
-        pdf.multi_cell(0, 5.6, value, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+        # And so is one with letters missing.
+        shown = value if pdf.prints(value) else _UNPRINTABLE
+        pdf.multi_cell(0, 5.6, shown, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
     pdf.ln(2)
 
 

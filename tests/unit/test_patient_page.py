@@ -119,6 +119,28 @@ def test_a_name_survives_from_photograph_to_report_to_pdf(name: str, tmp_path: P
         assert _in_base_forms(group) in whole or _in_base_forms(group)[::-1] in whole, name
 
 
+@pytest.mark.parametrize(
+    ("name", "printed", "left_out"),
+    [
+        ("TEST^PATIENT=张^三", "Name PATIENT TEST Identifier TEST-1 (TEST SITE)", "三"),
+        ("TEST^PATIENT=辻\U000e0100^太郎=홍^太", "Name PATIENT TEST 辻", "홍"),
+        ("张^三", "Name (in letters that this page cannot print) Identifier TEST-1 (TEST SITE)", "三"),
+    ],
+)
+def test_a_name_is_printed_whole_or_not_at_all(name: str, printed: str, left_out: str) -> None:
+    # The fonts have no simplified Chinese: of two characters one would be left, which is another name.
+    whole = text_of(page_of(secondary_capture(SpecificCharacterSet="ISO_IR 192", PatientName=name)))
+    assert printed in whole
+    assert left_out not in whole
+
+
+def test_an_identifier_is_printed_whole_or_not_at_all() -> None:
+    source = secondary_capture(SpecificCharacterSet="ISO_IR 192", PatientID="TEST-홍1")
+    assert "Identifier (in letters that this page cannot print)" in text_of(page_of(source))
+    source = secondary_capture(SpecificCharacterSet="ISO_IR 192", IssuerOfPatientID="试 SITE")
+    assert "Identifier TEST-1 Born" in text_of(page_of(source))
+
+
 def _in_base_forms(text: str) -> str:
     return text.replace("\u202b", "").replace("\u202c", "")
 
