@@ -103,7 +103,7 @@ def _check_codestream(ds: Dataset, rows: int, columns: int) -> None:
 def _decoded(ds: Dataset, rows: int, columns: int) -> NDArray[np.uint8]:
     pixels = _decoded_pixels(ds)
     if ds.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, ds)
+        pixels = _through_palette(pixels, ds)
         bits = 16 if pixels.max(initial=0) > 0xFF else 8  # some write 8-bit tables as 16-bit entries
     else:
         bits = int(ds.BitsStored) if pixels.dtype.itemsize > 1 else 8
@@ -114,6 +114,39 @@ def _decoded(ds: Dataset, rows: int, columns: int) -> NDArray[np.uint8]:
     rgb = _to_8_bits(pixels, bits)
     profile = ds.get("ICCProfile")
     return to_srgb(rgb, profile) if isinstance(profile, bytes) and profile else rgb
+
+
+def _through_palette(pixels: NDArray[np.integer], ds: Dataset) -> NDArray[np.unsignedinteger]:
+    """Return the colours, (rows, columns, 3), that the palette has for pixels: PS3.3 C.7.6.3.1.5 and .6.
+
+    pydicom's own takes tables for little endian and even in length, and pixels for no longer than entries.
+    """
+    if "RedPaletteColorLookupTableData" not in ds:
+        segmented: NDArray[np.unsignedinteger] = apply_color_lut(pixels, ds)
+        return segmented
+    number, first, _ = ds.RedPaletteColorLookupTableDescriptor
+    number = number or 1 << 16
+    names = (f"{colour}PaletteColorLookupTableData" for colour in ("Red", "Green", "Blue"))
+    palette = np.stack([_table(ds, name, number) for name in names], axis=1)
+    values = np.arange(1 << 8 * pixels.dtype.itemsize).astype(pixels.dtype).astype(np.int64)
+    colours = palette[np.clip(values - first, 0, number - 1)]
+    result: NDArray[np.unsignedinteger] = colours[
+        pixels
+    ]  # a negative value counts from the end, as `values` do
+    return result
+
+
+def _table(ds: Dataset, name: str, number: int) -> NDArray[np.unsignedinteger]:
+    """Return a table's entries, of 8 or 16 bits; those of 8 lie in words, the first in the lower half."""
+    kept = ds[name].value
+    if isinstance(kept, bytes):
+        words = np.frombuffer(kept, "<u2" if ds.file_meta.TransferSyntaxUID.is_little_endian else ">u2")
+    else:  # numbers, as older versions of the standard had them
+        words = np.array(kept, dtype=np.uint16)
+    entries = words if len(words) >= number else words.astype("<u2").view(np.uint8)
+    if len(entries) < number:
+        raise ValueError("a table of the palette is too short")
+    return entries[:number]
 
 
 def _decoded_pixels(ds: Dataset) -> NDArray[np.integer]:

@@ -11,6 +11,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import convert_color_space, pixel_array
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from pipeline.codestream import DamagedCodestreamError, codestream_size
 from pipeline.photograph import read_photograph, rgb_from_dataset
@@ -96,17 +97,49 @@ def test_native_ybr_full_422() -> None:
     assert np.abs(rgb_from_dataset(ds).astype(np.int16) - known_rgb()).mean() < 1.5
 
 
+@pytest.mark.parametrize(
+    ("syntax", "order"),
+    [(ExplicitVRLittleEndian, "<u2"), (ExplicitVRBigEndian, ">u2")],
+    ids=["little", "big"],
+)
 @pytest.mark.parametrize("gain", [1, 257])
-def test_palettes_of_16_bits(gain: int) -> None:
+def test_palettes_of_16_bits(gain: int, syntax: UID, order: str) -> None:
     levels = np.arange(256, dtype=np.uint16)
     ds = native_dataset(known_rgb()[..., 0], "PALETTE COLOR")
+    ds.file_meta.TransferSyntaxUID = syntax
     for colour, table in (("Red", levels), ("Green", levels[::-1]), ("Blue", levels // 2)):
         setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 16])
-        setattr(ds, f"{colour}PaletteColorLookupTableData", (table * gain).astype("<u2").tobytes())
+        setattr(ds, f"{colour}PaletteColorLookupTableData", (table * gain).astype(order).tobytes())
     rgb = rgb_from_dataset(ds).astype(np.int16)
     index = known_rgb()[..., 0].astype(np.int16)
     expected = np.stack((index, 255 - index, index // 2), axis=-1)
     assert np.abs(rgb - expected).max() <= 1
+
+
+@pytest.mark.parametrize("pixel_bits", [8, 16])
+def test_values_beside_a_palette_take_its_first_and_its_last_entry(pixel_bits: int) -> None:
+    """PS3.3 C.7.6.3.1.5; the palette's entries have 8 bits, the pixels may have 16."""
+    index = known_rgb()[..., 0].astype(f"u{pixel_bits // 8}")
+    ds = native_dataset(index, "PALETTE COLOR", bits=pixel_bits)
+    for colour in ("Red", "Green", "Blue"):
+        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [100, 60, 8])
+        setattr(ds, f"{colour}PaletteColorLookupTableData", bytes(range(100, 200)))
+    expected = np.clip(index.astype(np.int16) - 60, 0, 99) + 100
+    assert index.min() < 60
+    assert index.max() > 160
+    np.testing.assert_array_equal(rgb_from_dataset(ds), np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_a_segmented_palette() -> None:
+    """PS3.3 C.7.9.2: here two discrete segments of 128 entries each."""
+    levels = bytes(range(256))
+    ds = native_dataset(known_rgb()[..., 0], "PALETTE COLOR")
+    for colour, table in (("Red", levels), ("Green", levels[::-1]), ("Blue", levels)):
+        setattr(ds, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, 8])
+        segments = bytes((0, 128)) + table[:128] + bytes((0, 128)) + table[128:]
+        setattr(ds, f"Segmented{colour}PaletteColorLookupTableData", segments)
+    index = known_rgb()[..., 0]
+    np.testing.assert_array_equal(rgb_from_dataset(ds), np.stack((index, 255 - index, index), axis=-1))
 
 
 @pytest.mark.filterwarnings("ignore:.*JFIF.*:UserWarning")
