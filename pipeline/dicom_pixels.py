@@ -106,7 +106,7 @@ def _decoded(ds: Dataset, rows: int, columns: int) -> NDArray[np.uint8]:
         pixels = _through_palette(pixels, ds)
         bits = 16 if pixels.max(initial=0) > 0xFF else 8  # some write 8-bit tables as 16-bit entries
     else:
-        bits = int(ds.BitsStored) if pixels.dtype.itemsize > 1 else 8
+        bits = _bits(pixels, ds)
     if pixels.shape != (rows, columns, 3):
         raise _unreadable(
             "The decoded picture has another shape than its attributes say; send it again.", rows, columns
@@ -159,8 +159,8 @@ def _decoded_pixels(ds: Dataset) -> NDArray[np.integer]:
         # (24 megapixels: 0.2 s). What it will not take, the others may; it raises nearly anything then.
         with suppress(Exception):
             pixels, about = decoder.as_array(ds, decoding_plugin="pillow", **options)
-            return pixels if _pillow_has_converted(ds) else _to_rgb(pixels, about)
-    return _to_rgb(*decoder.as_array(ds, **options))
+            return pixels if _pillow_has_converted(ds) else _to_rgb(pixels, about, ds)
+    return _to_rgb(*decoder.as_array(ds, **options), ds)
 
 
 def _pillow_has_converted(ds: Dataset) -> bool:
@@ -173,15 +173,36 @@ def _pillow_has_converted(ds: Dataset) -> bool:
         return "adobe_transform" in picture.info
 
 
-def _to_rgb(pixels: NDArray[np.integer], about: Mapping[str, object]) -> NDArray[np.integer]:
-    """Convert YBR_FULL (PS3.3 C.7.6.3.1.2) by a few rows at a time; floats of all would fill the memory."""
+def _to_rgb(pixels: NDArray[np.integer], about: Mapping[str, object], ds: Dataset) -> NDArray[np.integer]:
+    """Convert YBR_FULL (PS3.3 C.7.6.3.1.2), which becomes RGB of as many bits as it has.
+
+    By a few rows at a time; floats of all would fill the memory.
+    """
     if about["photometric_interpretation"] not in ("YBR_FULL", "YBR_FULL_422"):
         return pixels
-    rgb = np.empty_like(pixels)
+    rgb, bits = np.empty_like(pixels), _bits(pixels, ds)
     for row in range(0, len(pixels), _ROWS_AT_A_TIME):
         some = slice(row, row + _ROWS_AT_A_TIME)
-        rgb[some] = convert_color_space(pixels[some], "YBR_FULL", "RGB")
+        if bits == 8:
+            rgb[some] = convert_color_space(pixels[some].astype(np.uint8), "YBR_FULL", "RGB")
+        else:
+            rgb[some] = _rgb_of(pixels[some], bits)
     return rgb
+
+
+def _rgb_of(ybr: NDArray[np.integer], bits: int) -> NDArray[np.floating]:
+    """Return the RGB, whole numbers, of YBR_FULL with so many bits, (rows, columns, 3)."""
+    luma, blue, red = np.moveaxis(ybr.astype(np.float32), -1, 0)
+    blue, red = 1.772 * (blue - 0.5 * (1 << bits)), 1.402 * (red - 0.5 * (1 << bits))
+    green = (0.114 * blue + 0.299 * red) / 0.587
+    rgb = np.stack((luma + red, luma - green, luma + blue), axis=-1)
+    result: NDArray[np.floating] = np.clip(np.rint(rgb), 0, (1 << bits) - 1)
+    return result
+
+
+def _bits(pixels: NDArray[np.integer], ds: Dataset) -> int:
+    """Return how many bits the decoded samples have."""
+    return min(int(ds.BitsStored), 8 * pixels.dtype.itemsize)
 
 
 def _to_8_bits(pixels: NDArray[np.integer], bits: int) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
@@ -86,6 +87,41 @@ def test_16_bits_are_scaled(planar: int, bits: int, scale: int) -> None:
     stored = np.ascontiguousarray(pixels.transpose(2, 0, 1)) if planar else pixels
     rgb = rgb_from_dataset(native_dataset(stored, planar=planar, bits=bits))
     assert np.abs(rgb.astype(np.int16) - known_rgb()).max() <= 1
+
+
+@pytest.mark.parametrize("bits", [6, 7])
+def test_fewer_than_8_bits_are_scaled(bits: int) -> None:
+    ds = native_dataset(known_rgb() >> (8 - bits), bits=bits)
+    error = np.abs(rgb_from_dataset(ds).astype(np.int16) - known_rgb())
+    assert error.max() <= 255 >> bits
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_ybr_of_16_bits_allocated(bits: int) -> None:
+    ybr = _ybr_of(known_rgb(), bits)
+    rgb = rgb_from_dataset(native_dataset(ybr, "YBR_FULL", bits=bits))
+    assert np.abs(rgb.astype(np.int16) - known_rgb()).max() <= 2
+
+
+def _ybr_of(rgb: NDArray[np.uint8], bits: int) -> NDArray[np.uint16]:
+    """PS3.3 C.7.6.3.1.2, full range with so many bits."""
+    most, (red, green, blue) = (1 << bits) - 1, np.moveaxis(rgb / 255, -1, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = [
+        0.5 * (1 << bits) + most * (blue - luma) / 1.772,
+        0.5 * (1 << bits) + most * (red - luma) / 1.402,
+    ]
+    return np.rint(np.stack((most * luma, *chroma), axis=-1)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("options", [(), ("+s4",), ("+cr",)])
+def test_jpeg_extended_of_12_bits(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """PS3.5 section 8.2.1: Process 4, with 12 bits stored; subsampled, YCbCr and RGB."""
+    write_native(tmp_path / "native.dcm", native_dataset(known_rgb().astype(np.uint16) * 16, bits=12))
+    run_tool("dcmcjpeg", "+ee", *options, tmp_path / "native.dcm", tmp_path / "p.dcm")
+    ds = pydicom.dcmread(tmp_path / "p.dcm")
+    assert (ds.BitsAllocated, ds.BitsStored) == (16, 12)
+    assert np.abs(rgb_from_dataset(ds).astype(np.int16) - known_rgb()).mean() < 1
 
 
 def test_native_ybr_full_422() -> None:
