@@ -32,6 +32,7 @@ _COLOUR = {
     "PALETTE COLOR": 1,
 }
 _ROWS_AT_A_TIME = 32
+_MOST_STRETCH = 0.02  # of a pixel, above or below square: what a calibrated spacing may differ by
 
 
 def rgb_from_dataset(ds: Dataset) -> NDArray[np.uint8]:
@@ -86,7 +87,24 @@ def _check_description(ds: Dataset) -> tuple[int, int]:
             "The attributes that describe the pixels contradict each other; send it again.", rows, columns
         )
     check_frame_size(rows, columns)
+    if not _are_square(ds):
+        raise _unreadable(
+            "The pixels are not square, so that the face would be measured too wide or too long; "
+            "send the photograph with square pixels.",
+            rows,
+            columns,
+        )
     return rows, columns
+
+
+def _are_square(ds: Dataset) -> bool:
+    """Whether pixels are as high as they are wide, as far as anything usable is said of it."""
+    for name in ("PixelAspectRatio", "PixelSpacing", "NominalScannedPixelSpacing"):
+        with suppress(TypeError, ValueError):  # absent, or no two numbers
+            high, wide = (float(value) for value in ds[name].value) if name in ds else (1.0, 1.0)
+            if high > 0 and wide > 0 and abs(high - wide) > _MOST_STRETCH * wide:
+                return False
+    return True
 
 
 def _check_codestream(ds: Dataset, rows: int, columns: int) -> None:

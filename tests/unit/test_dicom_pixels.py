@@ -217,6 +217,43 @@ def test_several_frames_are_rejected() -> None:
     assert rgb_from_dataset(ds).shape == (ROWS, COLUMNS, 3)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "ratio"),
+    [
+        ("PixelAspectRatio", ["12", "11"]),
+        ("PixelAspectRatio", ["3", "4"]),
+        ("PixelSpacing", ["0.2", "0.25"]),
+        ("NominalScannedPixelSpacing", ["0.25", "0.2"]),
+    ],
+)
+def test_pixels_that_are_not_square_are_rejected(keyword: str, ratio: list[str]) -> None:
+    """Read as square ones they would be a wider or a longer face."""
+    ds = native_dataset(known_rgb())
+    setattr(ds, keyword, ratio)
+    rejection = rejection_of(ds)
+    assert rejection.reason is RejectionReason.UNREADABLE_PIXELS
+    assert "square" in rejection.detail
+    assert (rejection.rows, rejection.columns) == (ROWS, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "ratio"),
+    [
+        ("PixelAspectRatio", ["1", "1"]),
+        ("PixelAspectRatio", ["100", "101"]),
+        ("PixelAspectRatio", ["0", "0"]),
+        ("PixelAspectRatio", "1"),
+        ("PixelAspectRatio", None),
+        ("PixelSpacing", ["0.2001", "0.2"]),
+        ("PixelSpacing", ["0.2", "-1"]),
+    ],
+)
+def test_square_pixels_and_ratios_that_say_nothing_are_read(keyword: str, ratio: object) -> None:
+    ds = native_dataset(known_rgb())
+    setattr(ds, keyword, ratio)
+    np.testing.assert_array_equal(rgb_from_dataset(ds), known_rgb())
+
+
 def _without(keyword: str) -> Callable[[Dataset], None]:
     return lambda ds: delattr(ds, keyword)
 
