@@ -52,10 +52,10 @@ class QualityGate:
 
     def _found(self, found: Face) -> Iterator[QualityWarning]:
         at = self.thresholds
-        if found.rival >= at.rejected_rival:
+        if 0 < found.rival >= at.rejected_rival:
             told = f"There is another face, {found.rival:.0%} as large."
             raise _UnfitError(RejectionReason.SEVERAL_FACES, f"{told} {_ALONE}")
-        if found.rival >= at.warned_rival:
+        if 0 < found.rival >= at.warned_rival:
             told = f"There is another, smaller face; the one found most surely was scored. {_ALONE}"
             yield QualityWarning(QualityIssue.SEVERAL_FACES, told)
         if found.size < at.recommended_face_pixels:

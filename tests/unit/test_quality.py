@@ -77,6 +77,14 @@ def test_how_the_face_was_found(face: Face, expected: set[QualityIssue] | Reject
     assert outcome(aligned(picture, points, face)) == expected
 
 
+@pytest.mark.parametrize("threshold", ["warned_rival", "rejected_rival"])
+def test_a_face_without_another_is_alone_although_any_other_would_count(threshold: str) -> None:
+    picture, points = schematic()
+    assert outcome(aligned(picture, points, Face(points, 2.0)), **{threshold: 0}) == set()
+    beside = outcome(aligned(picture, points, Face(points, 2.0, rival=0.01)), **{threshold: 0})
+    assert beside in ({QualityIssue.SEVERAL_FACES}, RejectionReason.SEVERAL_FACES)
+
+
 @pytest.mark.parametrize(
     ("yaw", "pitch", "roll", "expected"),
     [
