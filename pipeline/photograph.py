@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from pipeline.colour_profile import to_srgb
 from pipeline.dicom_pixels import rgb_from_dataset
@@ -22,6 +22,16 @@ from pipeline.result import Rejection, RejectionReason
 __all__ = ["read_photograph", "rgb_from_dataset"]
 
 _DICOM_PREFIX_OFFSET = 128
+# By EXIF orientation. Pillow's own function also writes EXIF anew, and raises for entries of a wrong type.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _GREY = 128  # what shows through transparent parts
 
 
@@ -83,7 +93,8 @@ def _check_picture(picture: Image.Image) -> None:
 
 
 def _upright_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    upright = ImageOps.exif_transpose(picture)
+    turn = _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    upright = picture if turn is None else picture.transpose(turn)
     if upright.mode != "RGB":
         layered = upright.convert("RGBA")
         ground = Image.new("RGBA", layered.size, (_GREY, _GREY, _GREY, 255))

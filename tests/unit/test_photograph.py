@@ -61,6 +61,16 @@ def test_exif_orientation_is_honoured(tmp_path: Path, orientation: int, turned: 
     assert mean_error(read_photograph(tmp_path / "p.jpg"), known_rgb()) < 1
 
 
+def test_orientation_is_honoured_beside_entries_of_a_wrong_type(tmp_path: Path) -> None:
+    """TIFF 6.0, Image File Directory: here a width that is text, and orientation 6."""
+    width = struct.pack("<HHI4s", 0x0100, 2, 4, b"320\0")
+    orientation = struct.pack("<HHII", 0x0112, 3, 1, 6)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + width + orientation + bytes(4)
+    stored = np.ascontiguousarray(np.rot90(known_rgb(), 1))
+    Image.fromarray(stored).save(tmp_path / "p.jpg", quality=95, subsampling=0, exif=exif)
+    assert mean_error(read_photograph(tmp_path / "p.jpg"), known_rgb()) < 1
+
+
 def test_alpha_is_laid_over_grey(tmp_path: Path) -> None:
     rgba = np.dstack((known_rgb(), np.full((ROWS, COLUMNS), 255, np.uint8)))
     rgba[:100, :, 3] = 0
