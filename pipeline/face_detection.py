@@ -30,6 +30,7 @@ _SIDES = ((DETECTION_SIDE, 0), (2 * DETECTION_SIDE, 0), (2 * DETECTION_SIDE, 1))
 # them on their side or upside down, by up to 0.4.
 _SURE = 1.0
 _NETWORK_SIDE = 400  # 1.5 s and 200 MB; at 640 px 3.4 s and 415 MB
+_NETWORK_SHORT_SIDE = 20  # holds no face that it would find; from 9 px down it writes beyond its memory
 _NETWORK_CONFIDENCE = 0.6  # a face on its side still gets up to 0.35, an upright one about 1
 
 
@@ -102,6 +103,8 @@ class FaceDetector:
     def _by_network(
         self, network: dlib.cnn_face_detection_model_v1, rgb: NDArray[np.uint8], turns: int
     ) -> list[Detection]:
+        if _NETWORK_SIDE * min(rgb.shape[:2]) < _NETWORK_SHORT_SIDE * max(rgb.shape[:2]):
+            return []
         picture, factor = reduced(rgb, _NETWORK_SIDE)
         found = network(_turned(picture, turns), 0)
         return [

@@ -47,6 +47,14 @@ def test_photograph_without_a_face_is_rejected_with_advice() -> None:
         assert "upright" in rejection.detail
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(256, 20_000), (20_000, 256)])
+def test_a_strip_in_which_no_detector_could_find_a_face_is_rejected(rows: int, columns: int) -> None:
+    """Reduced to a few pixels, it makes dlib's network raise, or write beyond its memory."""
+    with pytest.raises(UnscorablePhotographError) as caught:
+        face_finder().find(np.full((rows, columns, 3), 128, np.uint8))
+    assert caught.value.rejection.reason is RejectionReason.NO_FACE
+
+
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_photograph_on_its_side_or_upside_down_gives_the_same_aligned_face(turns: int) -> None:
     face = resized(generated_face(3), 700)
