@@ -172,6 +172,8 @@ def _decoded_pixels(ds: Dataset) -> NDArray[np.integer]:
     syntax = UID(ds.file_meta.TransferSyntaxUID)
     decoder = get_decoder(syntax)
     options: dict[str, Any] = {"as_rgb": False}
+    if syntax.is_encapsulated:  # the decoders say it where pixels come out otherwise; PS3.5 8.2.1, 8.2.4
+        options["planar_configuration"] = 0
     if syntax == JPEGBaseline8Bit:
         # Pillow gives the same pixels as gdcm, pydicom's first choice, in a quarter of its time
         # (24 megapixels: 0.2 s). What it will not take, the others may; it raises nearly anything then.

@@ -21,6 +21,8 @@ from pipeline.result import Rejection, RejectionReason
 from tests.peers import run_tool
 from tests.pictures import COLUMNS, ENCODED, ROWS, known_rgb, native_dataset, write_native
 
+COMPRESSED = ["dcmtk baseline 422", "dcmtk lossless sv1", "dcmtk jpeg-ls", "gdcm jpeg 2000"]
+
 
 def rejection_of(ds: Dataset) -> Rejection:
     with pytest.raises(UnscorablePhotographError) as caught:
@@ -178,6 +180,15 @@ def test_a_segmented_palette() -> None:
     np.testing.assert_array_equal(rgb_from_dataset(ds), np.stack((index, 255 - index, index), axis=-1))
 
 
+@pytest.mark.parametrize("name", [*COMPRESSED, "dcmtk rle", "openjph", "dcmtk extended", "dcmtk lossless"])
+def test_planar_configuration_says_nothing_of_what_is_compressed(tmp_path: Path, name: str) -> None:
+    """PS3.5 sections 8.2.1 and 8.2.4; it may be left from what was compressed."""
+    ds = encoded_dataset(name, tmp_path)
+    expected = rgb_from_dataset(ds)
+    ds.PlanarConfiguration = 1
+    np.testing.assert_array_equal(rgb_from_dataset(ds), expected)
+
+
 @pytest.mark.filterwarnings("ignore:.*JFIF.*:UserWarning")
 def test_a_jpeg_wrongly_called_rgb_keeps_its_colours(tmp_path: Path) -> None:
     ds = encoded_dataset("dcmtk baseline 444", tmp_path)
@@ -294,9 +305,6 @@ def test_a_small_photograph_is_rejected() -> None:
     rejection = rejection_of(native_dataset(known_rgb(300, 250)))
     assert rejection.reason is RejectionReason.FACE_TOO_SMALL
     assert (rejection.rows, rejection.columns) == (300, 250)
-
-
-COMPRESSED = ["dcmtk baseline 422", "dcmtk lossless sv1", "dcmtk jpeg-ls", "gdcm jpeg 2000"]
 
 
 @pytest.mark.parametrize("name", COMPRESSED)
