@@ -1,4 +1,4 @@
-"""The size that a compressed frame states about itself, read without decoding it."""
+"""What a compressed frame states about itself, read without decoding it: its size, and more of a JPEG."""
 
 from __future__ import annotations
 
@@ -33,8 +33,24 @@ def codestream_size(frame: bytes) -> tuple[int, int]:
     return size
 
 
+def is_subsampled(frame: bytes) -> bool:
+    """Whether a JPEG has fewer samples of one component than of another: YCbCr has, never RGB.
+
+    Only for one of which `codestream_size` tells the size.
+    """
+    header, _ = _jpeg_headers(frame)
+    components = frame[header + 9]
+    return len({frame[header + 11 + 3 * n] for n in range(components)}) > 1
+
+
 def _jpeg_size(frame: bytes) -> tuple[tuple[int, int], int]:
-    size, position = None, len(_SOI)
+    header, body = _jpeg_headers(frame)
+    return struct.unpack_from(">HH", frame, header + 5), body
+
+
+def _jpeg_headers(frame: bytes) -> tuple[int, int]:
+    """Return where the frame header begins, and where the first scan's data does."""
+    header, position = None, len(_SOI)
     while True:
         if frame[position] != 0xFF:
             raise DamagedCodestreamError("a marker was expected")
@@ -44,13 +60,12 @@ def _jpeg_size(frame: bytes) -> tuple[tuple[int, int], int]:
             continue
         (length,) = struct.unpack_from(">H", frame, position + 2)
         if marker in _START_OF_FRAME:
-            rows, columns = struct.unpack_from(">HH", frame, position + 5)
-            size = rows, columns
+            header = position
         position += 2 + length
         if marker == _SOS:
-            if size is None:
+            if header is None:
                 raise DamagedCodestreamError("the codestream has no frame header")
-            return size, position
+            return header, position
 
 
 def _jpeg_2000_size(frame: bytes) -> tuple[tuple[int, int], int]:

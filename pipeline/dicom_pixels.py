@@ -14,9 +14,9 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
-from pydicom.uid import UID, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
 
-from pipeline.codestream import DamagedCodestreamError, codestream_size
+from pipeline.codestream import DamagedCodestreamError, codestream_size, is_subsampled
 from pipeline.colour_profile import to_srgb
 from pipeline.frame_size import check_frame_size
 from pipeline.rejection import UnscorablePhotographError
@@ -198,7 +198,7 @@ def _to_rgb(pixels: NDArray[np.integer], about: Mapping[str, object], ds: Datase
 
     By a few rows at a time; floats of all would fill the memory.
     """
-    if about["photometric_interpretation"] not in ("YBR_FULL", "YBR_FULL_422"):
+    if about["photometric_interpretation"] not in ("YBR_FULL", "YBR_FULL_422") and not _is_ycbcr_jpeg(ds):
         return pixels
     rgb, bits = np.empty_like(pixels), _bits(pixels, ds)
     for row in range(0, len(pixels), _ROWS_AT_A_TIME):
@@ -208,6 +208,13 @@ def _to_rgb(pixels: NDArray[np.integer], about: Mapping[str, object], ds: Datase
         else:
             rgb[some] = _rgb_of(pixels[some], bits)
     return rgb
+
+
+def _is_ycbcr_jpeg(ds: Dataset) -> bool:
+    """Whether the frame is a JPEG with subsampled colours, which some, GDCM for one, call RGB."""
+    if ds.file_meta.TransferSyntaxUID not in (JPEGBaseline8Bit, JPEGExtended12Bit):
+        return False
+    return is_subsampled(get_frame(ds.PixelData, 0, number_of_frames=1))
 
 
 def _rgb_of(ybr: NDArray[np.integer], bits: int) -> NDArray[np.floating]:

@@ -159,6 +159,7 @@ ENCODED: Mapping[str, tuple[Callable[[Path], Path], float]] = {
     "dcmtk ybr_full planar": (_recoded(_by_tool("dcmcjpeg", "+eb", "+s4"), "dcmdjpeg", "+cn", "+pl"), 1.0),
     "dcmtk rgb planar": (_recoded(_by_tool("dcmcjpeg", "+e1"), "dcmdjpeg", "+pl"), 0.0),
     "gdcm rle": (_by_gdcm(gdcm.TransferSyntax.RLELossless), 0.0),
+    "gdcm baseline": (_by_gdcm(gdcm.TransferSyntax.JPEGBaselineProcess1), 1.0),
     "gdcm lossless": (_by_gdcm(gdcm.TransferSyntax.JPEGLosslessProcess14_1), 0.0),
     "gdcm jpeg-ls": (_by_gdcm(gdcm.TransferSyntax.JPEGLSLossless), 0.0),
     "gdcm jpeg 2000 lossless": (_by_gdcm(gdcm.TransferSyntax.JPEG2000Lossless), 0.0),
