@@ -1,4 +1,4 @@
-"""What a compressed frame states about itself, read without decoding it: its size, and more of a JPEG."""
+"""What a compressed frame states about itself, read without decoding it: its size and its samples."""
 
 from __future__ import annotations
 
@@ -31,6 +31,19 @@ def codestream_size(frame: bytes) -> tuple[int, int]:
     if frame.rfind(_END) < body:
         raise DamagedCodestreamError("the codestream has no end")
     return size
+
+
+def codestream_samples(frame: bytes) -> tuple[int, int]:
+    """Return how many components there are, and how many bits the samples of the first one have.
+
+    Only of a frame of which `codestream_size` tells the size.
+    """
+    if frame.startswith(_SOI):
+        header, _ = _jpeg_headers(frame)
+        return frame[header + 9], frame[header + 4]
+    start = frame.find(_SOC_SIZ)
+    (components,) = struct.unpack_from(">H", frame, start + 40)
+    return components, (frame[start + 42] & 0x7F) + 1
 
 
 def is_subsampled(frame: bytes) -> bool:

@@ -16,7 +16,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
 
-from pipeline.codestream import DamagedCodestreamError, codestream_size, is_subsampled
+from pipeline.codestream import DamagedCodestreamError, codestream_samples, codestream_size, is_subsampled
 from pipeline.colour_profile import to_srgb
 from pipeline.frame_size import check_frame_size
 from pipeline.rejection import UnscorablePhotographError
@@ -108,13 +108,34 @@ def _are_square(ds: Dataset) -> bool:
 
 
 def _check_codestream(ds: Dataset, rows: int, columns: int) -> None:
-    """Compare the size inside a compressed frame with the attributes: the decoder allocates what it finds."""
+    """Compare what a compressed frame says of itself with the attributes.
+
+    The decoders allocate what they find, and one ends the process where the samples are others.
+    """
     syntax = UID(ds.file_meta.TransferSyntaxUID)
     if not syntax.is_compressed or not syntax.is_encapsulated or syntax == RLELossless:
         return
-    if codestream_size(get_frame(ds.PixelData, 0, number_of_frames=1)) != (rows, columns):
+    frame = get_frame(ds.PixelData, 0, number_of_frames=1)
+    if codestream_size(frame) != (rows, columns):
         raise _unreadable(
             "The compressed picture has another size than Rows and Columns say; send it again.", rows, columns
+        )
+    components, bits = codestream_samples(frame)
+    if components != int(ds.SamplesPerPixel):
+        raise UnscorablePhotographError(
+            Rejection(
+                RejectionReason.UNSUPPORTED_COLOUR,
+                "The compressed picture has other colours than its attributes say, greyscale or CMYK for "
+                "instance; send the colour photograph as RGB or YBR.",
+                rows,
+                columns,
+            )
+        )
+    if bits > int(ds.BitsAllocated):
+        raise _unreadable(
+            "The compressed picture has more bits a sample than its attributes say; send it again.",
+            rows,
+            columns,
         )
 
 

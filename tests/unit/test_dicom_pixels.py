@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,15 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import convert_color_space, pixel_array
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+)
 
-from pipeline.codestream import DamagedCodestreamError, codestream_size, is_subsampled
+from pipeline.codestream import DamagedCodestreamError, codestream_samples, codestream_size, is_subsampled
 from pipeline.photograph import read_photograph, rgb_from_dataset
 from pipeline.rejection import UnscorablePhotographError
 from pipeline.result import Rejection, RejectionReason
@@ -350,6 +357,38 @@ def test_a_codestream_of_another_size_is_never_decoded(tmp_path: Path, name: str
     rejection = rejection_of(ds)
     assert rejection.reason is RejectionReason.UNREADABLE_PIXELS
     assert "another size" in rejection.detail
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_the_codestream_states_its_samples(tmp_path: Path, name: str) -> None:
+    frame = get_frame(encoded_dataset(name, tmp_path).PixelData, 0, number_of_frames=1)
+    assert codestream_samples(frame) == (3, 8)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGExtended12Bit])
+def test_a_jpeg_of_other_than_three_colours_is_never_decoded(mode: str, syntax: UID) -> None:
+    """At four GDCM ends the process."""
+    jpeg = BytesIO()
+    Image.fromarray(known_rgb()).convert(mode).save(jpeg, "JPEG")
+    ds = native_dataset(known_rgb(), "YBR_FULL_422")
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.PixelData = encapsulate([jpeg.getvalue()])
+    rejection = rejection_of(ds)
+    assert rejection.reason is RejectionReason.UNSUPPORTED_COLOUR
+    assert "CMYK" in rejection.detail
+
+
+def test_samples_of_more_bits_than_are_allocated_are_never_decoded(tmp_path: Path) -> None:
+    """At JPEG Lossless GDCM ends the process; JPEG Extended came out as noise."""
+    for option in ("+ee", "+e1"):
+        write_native(tmp_path / "native.dcm", native_dataset(known_rgb().astype(np.uint16) * 16, bits=12))
+        run_tool("dcmcjpeg", option, tmp_path / "native.dcm", tmp_path / "p.dcm")
+        ds = pydicom.dcmread(tmp_path / "p.dcm")
+        ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+        rejection = rejection_of(ds)
+        assert rejection.reason is RejectionReason.UNREADABLE_PIXELS
+        assert "more bits" in rejection.detail
 
 
 @pytest.fixture(scope="module")
