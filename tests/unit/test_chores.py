@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
+
+import pytest
 
 from dicom_node.chores import Chores
 
@@ -80,3 +84,40 @@ def test_a_chore_that_is_exchanged_is_done_no_more_and_the_others_go_on() -> Non
         pass
     assert other.acquire(timeout=10)
     assert chores.stop(seconds=5)
+
+
+# A clock that is set after the first turns; the seconds by which are the argument.
+_SET_CLOCK = """
+import datetime, resource, sys, threading, time
+
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+jump, told = float(sys.argv[1]), [0.0]
+seconds, real = time.time, datetime.datetime
+
+
+class Told(real):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(seconds() + told[0], tz)
+
+
+time.time, datetime.datetime = lambda: seconds() + told[0], Told
+
+from dicom_node.chores import Chores
+
+turns = threading.Semaphore(0)
+chores = Chores({"sweep": (0.05, turns.release)})
+chores.start()
+assert turns.acquire(timeout=10)
+told[0] = jump
+while turns.acquire(blocking=False):
+    pass
+for _ in range(5):
+    assert turns.acquire(timeout=10), "the chore waits for the clock"
+assert chores.stop(seconds=5)
+"""
+
+
+@pytest.mark.parametrize("seconds", [-86_400.0, 10 * 365 * 86_400.0], ids=["back", "ahead"])
+def test_a_clock_that_is_set_holds_up_no_chore(seconds: float) -> None:
+    subprocess.run([sys.executable, "-c", _SET_CLOCK, str(seconds)], check=True, timeout=60)
