@@ -28,7 +28,8 @@ class _Wait:
     until: datetime
 
     def is_over(self, now: datetime) -> bool:
-        return self.until <= now
+        # One that lasts longer than any began while a clock was ahead that has been set right since.
+        return self.until <= now or self.until > now + _LONGEST_RETRY
 
     def after_another(self, now: datetime) -> _Wait:
         # The exponent is bounded, or that of an archive which is away for days would overflow.

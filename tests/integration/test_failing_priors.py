@@ -117,6 +117,21 @@ def test_an_archive_that_is_away_is_never_given_up(tmp_path: Path) -> None:
         assert session.query(Patient).one().priors_asked_at is None
 
 
+@pytest.mark.parametrize("fails_at", ["the archive", "a patient"])
+def test_what_failed_while_the_clock_was_ahead_is_asked_for_once_it_is_set_right(
+    tmp_path: Path, fails_at: str
+) -> None:
+    sessions, clock = _patients(tmp_path, 1), _Clock()
+    with running_query_archive([_prior(0)], moves=fails_at != "the archive") as archive:
+        archive.failing = "STUDY"
+        priors = Priors(sessions=sessions, scu=scu_of(archive), clock=clock)
+        clock.now += timedelta(days=365)
+        priors.ask_due()
+        clock.now -= timedelta(days=365)
+        priors.ask_due()
+        assert archive.associations == 2
+
+
 def test_a_series_that_is_not_moved_holds_up_no_other_one(tmp_path: Path) -> None:
     (first,), (second,) = prior_study("20240101", 1), prior_study("20250101", 1)
     with (
