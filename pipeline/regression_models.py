@@ -82,6 +82,8 @@ def _fit_svr(x: Array, ratings: Array, settings: Hyperparameters, seed: int) -> 
     gamma = float(settings["gamma"])
     model = SVR(**shared, gamma=gamma).fit(x, ratings)
     support, dual = np.asarray(model.support_vectors_), np.asarray(model.dual_coef_)[0]
+    if not len(support):  # ratings within epsilon of each other; an empty list in JSON has no width
+        return _line(np.zeros(x.shape[1]), model.intercept_[0])
     return [GaussianMember(support, dual, float(model.intercept_[0]), gamma)]
 
 

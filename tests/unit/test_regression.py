@@ -13,6 +13,7 @@ from sklearn.linear_model import HuberRegressor, Ridge
 from sklearn.svm import SVR
 
 from models.regressor import load_regressor
+from models.regressor_member import member_from_json
 from pipeline.calibration_card import RegressorOrigin, regressor_document
 from pipeline.model_search import cross_validated, search
 from pipeline.regression import (
@@ -170,6 +171,18 @@ def test_support_vectors_answer_as_the_library_does(kernel: str) -> None:
     library = SVR(**settings_).fit(x, data.ratings)
     elsewhere = np.random.default_rng(1).normal(size=(10, 3))
     assert member.answer(elsewhere) == pytest.approx(library.predict(elsewhere))
+
+
+def test_ratings_that_need_no_support_vector_leave_a_regressor_that_loads() -> None:
+    """Ratings that lie within epsilon of each other leave an SVM nothing but its bias."""
+    data = planted(40, noise=0.3)
+    settings_ = {"C": 1.0, "epsilon": 0.9, "kernel": "rbf", "gamma": 0.2}
+    ratings = np.linspace(5.5, 7, 40)
+    (member,) = MODELS["svr"].fit(data.features, ratings, settings_, 0)
+    assert member.answer(data.features) == pytest.approx(np.full(40, 6.25))
+    again = member_from_json(json.loads(json.dumps(member.as_json())))
+    again.check(3)
+    assert again.answer(data.features) == pytest.approx(np.full(40, 6.25))
 
 
 def test_the_linear_models_are_least_squares_with_their_penalties() -> None:
