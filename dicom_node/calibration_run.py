@@ -130,7 +130,8 @@ class Calibration:
 
     def described(self) -> dict[str, object]:
         """Return what a card says about the data."""
-        deviations = [photograph.mean_absolute_deviation for photograph in self.used]
+        found = [photograph.mean_absolute_deviation for photograph in self.used]
+        deviations = [deviation for deviation in found if deviation is not None]
         return {
             "sha256": self.table.digest(),
             "photographs": len(self.used),
@@ -138,7 +139,7 @@ class Calibration:
             "people_are_named": self.table.names_people,
             "raters": len(self.table.raters),
             "ratings": sum(len(photograph.ratings) for photograph in self.used),
-            "mean_absolute_deviation_of_raters": round(float(np.mean(deviations)), 4),
+            "mean_absolute_deviation_of_raters": round(float(np.mean(deviations)), 4) if deviations else None,
             "unscorable": dict(self.unscorable),
         }
 

@@ -52,8 +52,10 @@ class RatedPhotograph:
         return math.fsum(self.ratings.values()) / len(self.ratings)
 
     @property
-    def mean_absolute_deviation(self) -> float:
-        """Mean over raters of |rating - mean|, in points; 0 for a single rater."""
+    def mean_absolute_deviation(self) -> float | None:
+        """Mean over raters of |rating - mean|, in points; None for a single rater."""
+        if len(self.ratings) < 2:
+            return None
         return math.fsum(abs(rating - self.mean) for rating in self.ratings.values()) / len(self.ratings)
 
 
