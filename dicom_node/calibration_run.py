@@ -137,7 +137,7 @@ class Calibration:
             "photographs": len(self.used),
             "people": len(set(self.data.people)),
             "people_are_named": self.table.names_people,
-            "raters": len(self.table.raters),
+            "raters": len({rater for photograph in self.used for rater in photograph.ratings}),
             "ratings": sum(len(photograph.ratings) for photograph in self.used),
             "mean_absolute_deviation_of_raters": round(float(np.mean(deviations)), 4) if deviations else None,
             "unscorable": dict(self.unscorable),

@@ -33,3 +33,8 @@ def test_raters_deviate_where_a_photograph_has_several() -> None:
     assert described([both, {"x": 3.0}, {"y": 4.0}])[key] == pytest.approx(1)
     assert described([{"x": 3.0}, {"x": 4.0}])[key] is None
     assert described([{"x": 3.0, "y": 3.0}])[key] == 0
+
+
+def test_a_rater_whose_photographs_are_all_left_out_is_not_counted() -> None:
+    found = described([{"x": 3.0}, {"x": 2.0, "y": 5.0}], [MEASURED, NO_FACE])
+    assert (found["photographs"], found["ratings"], found["raters"]) == (1, 1, 1)
