@@ -85,7 +85,7 @@ def _groups(card: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     for column, errors in (("severity", card["severity"]), *card["groups"].items()):
         for value, error in errors.items():
             yield (
-                f"{column}: {value.replace('|', '/')}",
+                f"{column}: {' '.join(value.replace('|', '/').split())}",
                 str(error["photographs"]),
                 str(error["people"]),
                 with_interval(error["mae"]),

@@ -90,6 +90,14 @@ def test_the_text_holds_the_figures_of_the_card(card: dict, fitted: FittedRegres
         assert "None" not in text
 
 
+def test_a_diagnosis_of_two_lines_stays_in_its_row(data: RatedFeatures, fitted: FittedRegressor) -> None:
+    diagnoses = ["cleft lip\nand palate" if sex == "f" else "none" for sex in SEX]
+    card = calibration_card(data, fitted, {"unscorable": {}}, {"diagnosis": diagnoses}, 1, "2026-01-02")
+    origin = RegressorOrigin("x", "g", "0" * 64, "fast", synthetic=False)
+    text = card_text(regressor_document(fitted, origin, card), "plot.png")
+    assert "| diagnosis: cleft lip and palate | 40 | 20 |" in text
+
+
 def test_of_few_held_out_people_no_r_is_stated_anywhere(
     data: RatedFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
