@@ -55,9 +55,15 @@ def _data(document: Mapping[str, Any], card: Mapping[str, Any]) -> Iterator[str]
     yield ""
     yield f"- generator {document['generator']}, profile {document['profile']}"
     for key, value in data.items():
-        counts = value if isinstance(value, Mapping) else {}
-        told = value if value is not counts else ", ".join(f"{n} {count}" for n, count in counts.items())
-        yield f"- {key.replace('_', ' ')}: {told or 'none'}"
+        yield f"- {key.replace('_', ' ')}: {_told(value)}"
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {count}" for name, count in value.items()) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "not defined" if value is None else str(value)
 
 
 def _held_out(card: Mapping[str, Any]) -> list[str]:

@@ -90,6 +90,21 @@ def test_the_text_holds_the_figures_of_the_card(card: dict, fitted: FittedRegres
         assert "None" not in text
 
 
+def test_the_text_tells_no_from_nothing_and_zero(card: dict, fitted: FittedRegressor) -> None:
+    origin = RegressorOrigin("x", "g", "0" * 64, "fast", synthetic=False)
+    data = {
+        "people_are_named": False,
+        "mean_absolute_deviation_of_raters": 0.0,
+        "something": None,
+        "unscorable": {"no_face": 2},
+    }
+    lines = card_text(regressor_document(fitted, origin, card | {"data": data}), "plot.png").splitlines()
+    assert "- people are named: no" in lines
+    assert "- mean absolute deviation of raters: 0.0" in lines
+    assert "- something: not defined" in lines
+    assert "- unscorable: no_face 2" in lines
+
+
 def test_a_diagnosis_of_two_lines_stays_in_its_row(data: RatedFeatures, fitted: FittedRegressor) -> None:
     diagnoses = ["cleft lip\nand palate" if sex == "f" else "none" for sex in SEX]
     card = calibration_card(data, fitted, {"unscorable": {}}, {"diagnosis": diagnoses}, 1, "2026-01-02")
