@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from scipy.optimize import isotonic_regression
 
 from pipeline.encounter_score import Change, EncounterScore
 from pipeline.result import Score
@@ -27,6 +29,7 @@ MOST_EARLIER: Final = 6
 
 _PANEL: Final = 480
 _MARGIN: Final = 24
+_GAP: Final = 16
 _TOP: Final = 84
 # The part of the aligned frame that the mask fills; the rest is hair and background.
 _CROP: Final = (0.105, 0.18, 0.895, 0.97)
@@ -125,18 +128,33 @@ def _draw_scale(pen: ImageDraw.ImageDraw, score: Score) -> None:
 
 
 def _draw_earlier(pen: ImageDraw.ImageDraw, earlier: Sequence[tuple[EncounterScore, int, bool]]) -> None:
-    """Draw a ring for each, its age below the scale in two rows, so that neighbours do not collide."""
-    for number, (one, days, comparable) in enumerate(earlier):
-        column = _column(one.value)
+    """Draw a ring for each, and its age in a row above: side by side, however near the scores are."""
+    by_score = sorted(earlier, key=lambda told: told[0].value)
+    columns = [_column(one.value) for one, _, _ in by_score]
+    texts = [how_long_ago(days) + ("" if comparable else " *") for _, days, comparable in by_score]
+    lettering = font(SMALLEST_TEXT - 2)
+    places = _side_by_side(columns, [lettering.getlength(text) for text in texts])
+    row = _SCALE_ROW - 190
+    for column, place in zip(columns, places, strict=True):
+        pen.line((place, row + 30, column, _SCALE_ROW - 12), _LIGHT, 2)
+    for (_, _, comparable), column, place, text in zip(by_score, columns, places, texts, strict=True):
         colour = _ACCENT if comparable else _GREY
         pen.ellipse((column - 11, _SCALE_ROW - 11, column + 11, _SCALE_ROW + 11), "white", colour, 4)
-        text = how_long_ago(days) + ("" if comparable else " *")
-        row = _SCALE_ROW - 46 - 30 * (number % 2)
-        pen.line((column, row + 30, column, _SCALE_ROW - 12), _LIGHT, 2)
-        pen.text((column, row), text, colour, font(SMALLEST_TEXT - 2), anchor="ma")
+        pen.text((place, row), text, colour, lettering, anchor="ma")
     if any(not comparable for _, _, comparable in earlier):
         note = "* scored with another model or settings: not comparable"
         pen.text((WIDTH / 2, _SCALE_ROW + 58), note, _GREY, font(SMALLEST_TEXT), anchor="ma")
+
+
+def _side_by_side(columns: Sequence[float], widths: Sequence[float]) -> list[float]:
+    """Return the middles of texts of these widths: as near to their columns, which rise, as there is room."""
+    if not columns:
+        return []
+    middles = np.array(columns)
+    apart = np.array([0, *((one + other) / 2 + _GAP for one, other in pairwise(widths))]).cumsum()
+    near = isotonic_regression(middles - apart).x
+    leftmost, rightmost = _MARGIN + widths[0] / 2, WIDTH - _MARGIN - widths[-1] / 2 - apart[-1]
+    return list(map(float, np.clip(near, leftmost, max(leftmost, rightmost)) + apart))
 
 
 def _draw_this(pen: ImageDraw.ImageDraw, score: Score) -> None:
@@ -145,7 +163,8 @@ def _draw_this(pen: ImageDraw.ImageDraw, score: Score) -> None:
     pen.polygon(
         [(column - 16, _SCALE_ROW - 34), (column + 16, _SCALE_ROW - 34), (column, _SCALE_ROW - 2)], _ACCENT
     )
-    pen.text((column, _SCALE_ROW - 108), "now", _ACCENT, font(SMALLEST_TEXT, bold=True), anchor="md")
+    place, lettering = (column, _SCALE_ROW - 108), font(SMALLEST_TEXT, bold=True)
+    pen.text(place, "now", _ACCENT, lettering, anchor="md", stroke_width=6, stroke_fill="white")
 
 
 def how_long_ago(days: int) -> str:

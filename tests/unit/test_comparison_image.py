@@ -55,6 +55,20 @@ def test_earlier_scores_and_the_current_one_are_on_the_scale() -> None:
     assert (moved != alone).any(axis=2).sum() > 2000
 
 
+@pytest.mark.parametrize("values", [[4.6] * 6, [4.4, 4.5, 4.6, 4.7, 4.8, 4.9], [1.0] * 6, [7.0] * 6])
+def test_the_ages_of_earlier_scores_are_legible_however_near_these_are(values: list[float]) -> None:
+    told, now = course(), score(value=4.0)
+    panels = Panels(*(even(90) for _ in range(3)))
+
+    def letters(values: list[float]) -> int:
+        earlier = [replace(told.history[0], value=value) for value in values]
+        picture = draw_comparison(panels, now, told.encounter, earlier, None, [700, 650, 600, 500, 400, 300])
+        return int((picture[670:855] == (0, 84, 147)).all(axis=2).sum())
+
+    usual = letters([1.5, 2.2, 2.9, 5.1, 5.8, 6.5])
+    assert letters(values) == pytest.approx(usual, rel=0.03)
+
+
 def visit(*values: float, change: Change | None):
     """Return the line about a visit of photographs with these scores."""
     scores = [(f"{STUDY_UID}.1.{number}", score(value=value)) for number, value in enumerate(values, 1)]
