@@ -9,7 +9,7 @@ from typing import Final
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
-from reports.character_set import UTF_8, declared_character_set
+from reports.character_set import UTF_8, declared_character_set, without_escapes
 from reports.header import text_of
 from storage.tables import Patient
 
@@ -53,7 +53,8 @@ def read_header(path: Path, patient: Patient, others: Iterable[Path]) -> FileDat
 
 def _is_of(header: Dataset, patient: Patient) -> bool:
     identifier, issuer = (
-        str(header.get(keyword) or "").strip(" \0") for keyword in ("PatientID", "IssuerOfPatientID")
+        without_escapes(str(header.get(keyword) or "")).strip(" \0")
+        for keyword in ("PatientID", "IssuerOfPatientID")
     )
     return (identifier, issuer) == (patient.patient_id, patient.issuer_of_patient_id)
 

@@ -12,6 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from reports.character_set import without_escapes
 from reports.equipment import is_ours
 from storage.intake import Received
 
@@ -157,7 +158,7 @@ def _text(dataset: Dataset, keyword: str) -> str:
         return ""
     if not isinstance(value, str):
         raise UnusableDatasetError(f"{keyword} has several values")
-    text = value.strip(" \0")
+    text = without_escapes(value).strip(" \0")
     # Cutting an identifier could make two patients one.
     if len(text) > 64 or not text.isprintable():
         raise UnusableDatasetError(f"{keyword} is too long or has control characters")

@@ -17,6 +17,7 @@ _STANDALONE: Final = frozenset({UTF_8, "GB18030", "GBK"})
 _DEFAULT_REPERTOIRE: Final = frozenset({"", "ISO_IR 6", "ISO 2022 IR 6"})
 # pydicom writes Chinese of this set without the escape sequence before it.
 _READ_ONLY: Final = frozenset({"ISO 2022 IR 58"})
+_GB_2312: Final = "\x1b$)A"
 # Python's codecs hold more than the sets that they stand for: how a character of the set itself begins.
 _OF_THE_SET: Final = {
     "shift_jis": tuple(bytes([kana]) for kana in range(0xA1, 0xE0)),  # JIS X 0201
@@ -55,6 +56,11 @@ def declared_character_set(dataset: Dataset) -> list[str]:
     if value is None:
         return []
     return [str(term) for term in value] if isinstance(value, (MultiValue, list)) else [str(value)]
+
+
+def without_escapes(text: str) -> str:
+    """Return what was read without what pydicom leaves of ISO 2022 IR 58: no text holds an escape."""
+    return text.replace(_GB_2312, "")
 
 
 def is_ascii(dataset: Dataset) -> bool:

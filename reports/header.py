@@ -13,9 +13,8 @@ from pydicom.filewriter import write_dataset
 from pydicom.multival import MultiValue
 from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR, STR_VR
 
-from reports.character_set import character_set_for, declared_character_set
+from reports.character_set import character_set_for, declared_character_set, without_escapes
 
-_GB_2312: Final = "\x1b$)A"
 _LARGEST: Final = 2**31 - 1  # of VR IS (PS3.5 section 6.2)
 
 
@@ -57,13 +56,12 @@ def copied(header: Dataset, keyword: str) -> DataElement | None:
 
 
 def _drop_escapes(element: DataElement) -> None:
-    """Take out what pydicom leaves of ISO 2022 IR 58 in a text: no value holds an escape sequence."""
     if element.VR not in CUSTOMIZABLE_CHARSET_VR or not element.value:
         return
     several = isinstance(element.value, MultiValue)
     texts = [str(text) for text in (element.value if several else [element.value])]
-    if any(_GB_2312 in text for text in texts):
-        cleaned = [text.replace(_GB_2312, "") for text in texts]
+    cleaned = [without_escapes(text) for text in texts]
+    if cleaned != texts:
         element.value = cleaned if several else cleaned[0]
 
 

@@ -13,6 +13,7 @@ from pydicom.sr.codedict import codes as standard
 from pydicom.uid import UID, Comprehensive3DSRStorage
 
 from reports import codes
+from reports.character_set import without_escapes
 from reports.equipment import (
     DEVICE_OBSERVER_UID,
     MANUFACTURER,
@@ -94,7 +95,7 @@ def _check_one_patient_and_study(photographs: Sequence[ReportedPhotograph]) -> N
 
 def _trimmed(source: Dataset, keyword: str) -> str:
     # Spaces around a value of VR LO say nothing (PS3.5 section 6.2), and the archive may pad as it likes.
-    return str(source.get(keyword) or "").strip(" \0")
+    return without_escapes(str(source.get(keyword) or "")).strip(" \0")
 
 
 def _order(photograph: ReportedPhotograph) -> tuple[int, int, str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import zlib
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +11,11 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from dicom_node.admission import admitted_as
+from dicom_node.photograph_header import read_header
 from dicom_node.received_dataset import UnusableDatasetError, identify, is_uid
 from dicom_node.receiver import TRANSFER_SYNTAXES
 from dicom_node.settings_sections import Sender
+from storage.tables import Patient
 from tests.receiving import photograph
 
 # As in the node, where pydicom's warnings are silent: they quote values.
@@ -60,6 +63,19 @@ def test_an_identifier_is_read_in_its_character_set() -> None:
 )
 def test_a_time_counts_as_exactly_as_it_was_written(sent: str, kept: str) -> None:
     assert identify(_file(StudyTime=sent), ExplicitVRLittleEndian).study_time == kept
+
+
+def test_chinese_by_code_extensions_is_no_control_character(tmp_path: Path) -> None:
+    chinese = b"\x1b$)A" + "试验".encode("gb2312")
+    file = _file(
+        SpecificCharacterSet=["", "ISO 2022 IR 58"], IssuerOfPatientID=8 * "S", OtherPatientNames="TEST^OTHER"
+    ).replace(8 * b"S", chinese)
+    found = identify(file, ExplicitVRLittleEndian)
+    assert found.issuer_of_patient_id == "试验"
+    patient = Patient(patient_id=found.patient_id, issuer_of_patient_id=found.issuer_of_patient_id)
+    (tmp_path / "photograph.dcm").write_bytes(file)
+    header = read_header(tmp_path / "photograph.dcm", patient, [])
+    assert "OtherPatientNames" in header  # nobody was merged
 
 
 @undecodable
