@@ -5,7 +5,7 @@ The methods: this one, and the anchor score from the literature (`pipeline.ancho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -55,15 +55,15 @@ class PairScorer:
         return self._scorer.provenance
 
     def score(self, before: Path, after: Path) -> PairScores | Rejection:
-        """Score two photographs; a rejection of either is the pair's. Raises OSError.
+        """Score two photographs; a rejection of either is the pair's, and says whose it is. Raises OSError.
 
         Landmarks that a person placed beside a photograph count.
         """
         found: list[tuple[float, float]] = []
-        for path in (before, after):
+        for which, path in (("pre", before), ("post", after)):
             scored = self._scorer.score_file(path, landmarks=landmarks_beside(path))
             if isinstance(scored, Rejection):
-                return scored
+                return replace(scored, detail=f"{which}: {scored.detail}")
             found.append((scored.score.value, self._anchor_score(path)))
         first, second = found
         return PairScores({method: ScorePair(first[n], second[n]) for n, method in enumerate(METHODS)})

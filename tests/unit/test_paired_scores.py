@@ -72,10 +72,12 @@ def test_a_photograph_without_a_face_rejects_the_pair(
     photographs: tuple[Path, Path], pair_scorer: PairScorer, tmp_path: Path
 ) -> None:
     Image.fromarray(np.full((300, 300, 3), 120, np.uint8)).save(tmp_path / "grey.png")
-    for pair in ((photographs[0], tmp_path / "grey.png"), (tmp_path / "grey.png", photographs[0])):
+    grey = tmp_path / "grey.png"
+    for pair, which in (((photographs[0], grey), "post: "), ((grey, photographs[0]), "pre: ")):
         found = pair_scorer.score(*pair)
         assert isinstance(found, Rejection)
         assert found.reason == RejectionReason.NO_FACE
+        assert found.detail.startswith(which)
     assert face_finder() is not None
 
 
