@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -92,6 +93,8 @@ class _LazyGroup(TyperGroup):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as the base class has it
         """Run the command called; output that cannot be written ends it with status 1 and a line."""
+        if sys.stdout is None:  # who called has closed it
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- open until the end
         for stream in (sys.stdout, sys.stderr):
             # A file's name may hold what the terminal's encoding lacks; that must not cost what was done.
             if isinstance(stream, io.TextIOWrapper):

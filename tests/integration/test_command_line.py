@@ -17,13 +17,14 @@ from storage.tables import Encounter, Patient, Photograph, Scoring
 from tests.command import facenorm
 
 _FEATURES = {"d_xperc": 0.1, "d_xstr": 0.2, "d_xpsnr": 21.5, "d_wbc": 0.3, "d_wcorr": 0.4}
+_COMMAND = [sys.executable, "-c", "from dicom_node.cli import app; app(prog_name='facenorm')"]
 
 
 def _facenorm(
     *arguments: str, stdout: IO[str] | int = subprocess.PIPE, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from dicom_node.cli import app; app(prog_name='facenorm')", *arguments],
+        [*_COMMAND, *arguments],
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
@@ -202,6 +203,14 @@ def test_output_that_cannot_be_written_ends_with_status_1_and_a_line(
         1,
         "facenorm: the output cannot be written (No space left on device)\n",
     )
+
+
+def test_where_there_is_no_standard_output_nothing_is_printed(config: Path) -> None:
+    asked = ("history", "TEST-0001", "--issuer", "ONE", "--csv", "--config", str(config))
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" "$@" >&-', *_COMMAND, *asked], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_reader_that_has_gone_away_is_no_error_to_tell_of(config: Path) -> None:
