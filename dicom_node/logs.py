@@ -7,9 +7,10 @@ import re
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, cast
 
 import pydicom.config
 import structlog
@@ -95,7 +96,7 @@ def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
             else structlog.dev.ConsoleRenderer(colors=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _WhileItCan(stream or sys.stderr))),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -156,6 +157,21 @@ def _is_plain(key: str, value: object) -> bool:
         pattern = _EVENT if key == "event" else _WORD if key in _WORD_KEYS else _PLAIN
         return pattern.fullmatch(value) is not None
     return value is None or isinstance(value, bool | int | float)
+
+
+class _WhileItCan:
+    """A stream whose reader may go away, or its disk fill up: photographs are taken and sent all the same."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class _LibraryHandler(logging.Handler):

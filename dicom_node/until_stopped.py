@@ -5,10 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import typer
@@ -70,6 +69,12 @@ class Signals:
         self._asked.set()
 
 
+def tell(line: str) -> None:
+    """Print it on standard error where that can be written; the process goes on in any case."""
+    with suppress(OSError):
+        typer.echo(line, err=True)
+
+
 def freeze_what_is_loaded() -> None:
     """Have the collector of garbage pass over what is there now, which stays.
 
@@ -82,9 +87,8 @@ def freeze_what_is_loaded() -> None:
 
 def end(command: str, stop: Callable[[], bool], *, cut_off: str, status: int = 0) -> None:
     """Stop in order; where something still runs, say `cut_off` and end the process with `status`."""
-    typer.echo(f"{command}: stopping", err=True)
+    tell(f"{command}: stopping")
     if not stop():
         # A thread cannot be stopped in the midst of a scoring.
-        typer.echo(f"{command}: {cut_off}", err=True)
-        sys.stderr.flush()
+        tell(f"{command}: {cut_off}")
         os._exit(status)

@@ -15,7 +15,7 @@ from dicom_node.logs import configure_logs, watch_threads
 from dicom_node.node import Node
 from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.until_stopped import Signals, end, freeze_what_is_loaded
+from dicom_node.until_stopped import Signals, end, freeze_what_is_loaded, tell
 from models.allocator import keep_some_freed_memory
 
 
@@ -76,25 +76,22 @@ def _reload(node: Node, reread: Callable[[], Settings]) -> None:
     try:
         later = node.reload(reread())
     except (SettingsError, NodeError) as error:
-        typer.echo(f"facenorm serve: nothing was changed: {error}", err=True)
+        tell(f"facenorm serve: nothing was changed: {error}")
         return
-    typer.echo("facenorm serve: senders, retention, token and certificates were read again", err=True)
+    tell("facenorm serve: senders, retention, token and certificates were read again")
     if later:
-        typer.echo(f"facenorm serve: after a restart only: {', '.join(later)}", err=True)
+        tell(f"facenorm serve: after a restart only: {', '.join(later)}")
 
 
 def _announce(settings: Settings, node: Node, *, scores: bool) -> None:
-    typer.echo(
+    tell(
         f"facenorm serve: ready. {settings.node.ae_title} listens on {settings.node.host}:{node.port}; "
         f"status on http://{settings.status.host}:{node.status_port}/health; "
-        f"data in {settings.data.folder.absolute()}",
-        err=True,
+        f"data in {settings.data.folder.absolute()}"
     )
     if not settings.senders:
-        typer.echo("facenorm serve: nobody may send, because no [[senders]] are configured", err=True)
+        tell("facenorm serve: nobody may send, because no [[senders]] are configured")
     if not settings.destinations:
-        typer.echo(
-            "facenorm serve: results are kept here, because no [[destinations]] are configured", err=True
-        )
+        tell("facenorm serve: results are kept here, because no [[destinations]] are configured")
     if not scores:
-        typer.echo("facenorm serve: photographs are scored by `facenorm worker` alone", err=True)
+        tell("facenorm serve: photographs are scored by `facenorm worker` alone")

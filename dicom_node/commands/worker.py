@@ -14,7 +14,7 @@ from dicom_node.core_file import leave_no_core_file
 from dicom_node.logs import configure_logs, watch_threads
 from dicom_node.scorer_loading import ScorerFactory
 from dicom_node.settings import Settings, SettingsError, load_settings
-from dicom_node.until_stopped import Signals, end
+from dicom_node.until_stopped import Signals, end, tell
 from dicom_node.worker import Worker
 
 
@@ -70,15 +70,14 @@ def run_worker(settings: Settings, scorer_factory: ScorerFactory, *, status_port
         typer.echo(f"facenorm worker: {error}", err=True)
         return 1
     where = f"; status on http://{settings.status.host}:{process.status_port}/health"
-    typer.echo(
+    tell(
         f"facenorm worker: ready as {process.name}{where if process.status_port else ''}; "
-        f"data in {settings.data.folder.absolute()}",
-        err=True,
+        f"data in {settings.data.folder.absolute()}"
     )
     signals.wait()
     status = 1 if lost.is_set() else 0
     if status:
-        typer.echo("facenorm worker: the GPU failed; the log says how", err=True)
+        tell("facenorm worker: the GPU failed; the log says how")
     cut_off = "what was under way is handed to another worker"
     end("facenorm worker", process.stop, cut_off=cut_off, status=status)
     return status

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 
@@ -53,6 +55,19 @@ def test_an_event_that_quotes_something_is_not_logged_as_its_text(stream: io.Str
     structlog.get_logger().warning("cannot read TEST^PATIENT born 19700101")
     assert "TEST" not in stream.getvalue()
     assert len(_events(stream)) == 1
+
+
+def test_a_log_that_cannot_be_written_holds_nothing_up(stream: io.StringIO) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    full = Full()
+    configure_logs(Settings(), stream=full)
+    structlog.get_logger().info("study queued")
+    logging.getLogger("anything").error("TEST^PATIENT")
+    assert full.getvalue().count("study queued") == 1
+    assert stream.getvalue() == ""
 
 
 def test_of_an_exception_only_class_and_place_are_logged(stream: io.StringIO) -> None:

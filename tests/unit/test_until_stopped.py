@@ -1,8 +1,24 @@
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
+from pathlib import Path
+from unittest.mock import Mock
 
-from dicom_node.until_stopped import Signals
+import pytest
+
+from dicom_node.until_stopped import Signals, end
+
+
+def test_the_process_stops_in_order_where_nobody_reads_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = Mock(return_value=True)
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr("sys.stderr", full)
+        end("facenorm serve", stop, cut_off="")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    stop.assert_called_once()
 
 
 def test_what_was_asked_to_end_before_it_began_is_given_up_at_once() -> None:
