@@ -6,7 +6,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -33,6 +41,13 @@ def _host(host: str) -> str:
     if not usable:
         raise ValueError("write the name or the address of a host, without a port or brackets")
     return host
+
+
+def _folder(path: object) -> object:
+    # A path would take it for the working directory, which would then be closed to everybody else.
+    if isinstance(path, str) and not path.strip():
+        raise ValueError("write the path of a folder")
+    return path
 
 
 def _bucket_url(url: str) -> str:
@@ -140,7 +155,7 @@ class Data(Section):
     files_url: empty, or `s3://bucket/prefix` for the files. Credentials come from the environment only.
     """
 
-    folder: Path = Path("facenorm-data")
+    folder: Annotated[Path, BeforeValidator(_folder)] = Path("facenorm-data")
     database_url: Annotated[str, Stripped, AfterValidator(_database_url)] = ""
     files_url: Annotated[str, Stripped, AfterValidator(_bucket_url)] = ""
     files_endpoint: Annotated[str, AfterValidator(_endpoint)] = ""

@@ -106,6 +106,7 @@ def test_settings_cannot_be_changed(config: Path) -> None:
         ("senders = 4", "senders: this is a list"),
         ("destinations = [1]", "destinations.0: this is a table"),
         ("[data]\nfolder = 3", "data.folder: input should be a path; put it into quotes"),
+        ("[data]\nfolder = ''", "data.folder: write the path of a folder"),
         ("[data]\nfiles_endpoint = 'ftp://x'", "data.files_endpoint: write https://HOST"),
         ("[data]\ndatabase_url = 'postgres://u:x@h/d'", "data.database_url: write postgresql://USER"),
         ("[data]\ndatabase_url = 'sqlite://'", "data.database_url: write sqlite:////FOLDER/FILE"),
