@@ -16,7 +16,10 @@ from storage.deliveries import revive
 
 def retry(
     delivery_ids: Annotated[
-        list[int] | None, typer.Argument(metavar="[DELIVERY_ID]...", help="As `facenorm jobs` shows them.")
+        list[int] | None,
+        typer.Argument(
+            metavar="[DELIVERY_ID]...", min=1, max=2**63 - 1, help="As `facenorm jobs` shows them."
+        ),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every dead delivery, and every study whose scoring failed.")

@@ -90,6 +90,12 @@ def test_retry_by_id_leaves_what_is_not_dead_alone(config: Path, tmp_path: Path)
         assert [(d.id, d.attempts) for d in waiting(session)] == [(first, 0), (second, 1)]
 
 
+def test_an_id_that_no_database_has_is_wrong_usage(config: Path, tmp_path: Path) -> None:
+    database(tmp_path)
+    result = _run(config, "retry", "28211873184418162066005872341706956973")  # the end of a UID
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
+
+
 def test_retry_all(config: Path, tmp_path: Path) -> None:
     _dead_and_due(tmp_path)
     result = _run(config, "retry", "--all")
