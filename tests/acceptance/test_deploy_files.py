@@ -354,8 +354,18 @@ def test_every_state_that_a_study_can_fail_in_raises_an_alert() -> None:
     assert set(matcher.value.split("|")) == {state.lower() for state in FAILED}
 
 
-def test_there_is_an_alert_for_everything_that_is_worth_one() -> None:
+def worth_an_alarm() -> str:
     (sentence,) = re.findall(r"^Worth an alarm: .*(?:\n.+)*", OPERATIONS.read_text("utf-8"), re.MULTILINE)
+    assert isinstance(sentence, str)
+    return sentence
+
+
+def test_every_state_that_a_study_can_fail_in_is_called_worth_an_alarm() -> None:
+    assert [state for state in FAILED if f"`{state.lower()}`" not in worth_an_alarm()] == []
+
+
+def test_there_is_an_alert_for_everything_that_is_worth_one() -> None:
+    sentence = worth_an_alarm()
     named = set(re.findall(r"facenorm_\w+", sentence))
     alerts = [query for place, query in queries().items() if not place.startswith("panel")]
     asked = {selector.name for query in alerts for selector in selectors(query)}
