@@ -14,7 +14,14 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, convert_color_space
-from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
+from pydicom.uid import (
+    UID,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    RLELossless,
+)
 
 from pipeline.codestream import DamagedCodestreamError, codestream_samples, codestream_size, is_subsampled
 from pipeline.colour_profile import to_srgb
@@ -195,6 +202,8 @@ def _decoded_pixels(ds: Dataset) -> NDArray[np.integer]:
     options: dict[str, Any] = {"as_rgb": False}
     if syntax.is_encapsulated:  # the decoders say it where pixels come out otherwise; PS3.5 8.2.1, 8.2.4
         options["planar_configuration"] = 0
+    if syntax in (JPEGLossless, JPEGLosslessSV1) and int(ds.BitsStored) < 8:
+        options["decoding_plugin"] = "pylibjpeg"  # GDCM ends the process
     if syntax == JPEGBaseline8Bit:
         # Pillow gives the same pixels as gdcm, pydicom's first choice, in a quarter of its time
         # (24 megapixels: 0.2 s). What it will not take, the others may; it raises nearly anything then.

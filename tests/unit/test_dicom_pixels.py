@@ -107,6 +107,15 @@ def test_fewer_than_8_bits_are_scaled(bits: int) -> None:
     assert error.max() <= 255 >> bits
 
 
+@pytest.mark.parametrize("options", [("dcmcjpeg", "+e1"), ("dcmcjpeg", "+el"), ("dcmcjpls",), ("dcmcrle",)])
+def test_fewer_than_8_bits_without_loss(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """At JPEG Lossless GDCM ends the process."""
+    write_native(tmp_path / "native.dcm", native_dataset(known_rgb() >> 1, bits=7))
+    run_tool(*options, tmp_path / "native.dcm", tmp_path / "p.dcm")
+    rgb = rgb_from_dataset(pydicom.dcmread(tmp_path / "p.dcm"))
+    assert np.abs(rgb.astype(np.int16) - known_rgb()).max() <= 255 >> 7
+
+
 @pytest.mark.parametrize("bits", [8, 12, 16])
 def test_ybr_of_16_bits_allocated(bits: int) -> None:
     ybr = _ybr_of(known_rgb(), bits)
