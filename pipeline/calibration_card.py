@@ -106,8 +106,10 @@ def calibration_card(
         },
         "intervals": f"percentile bootstrap over people, {RESAMPLES} resamples, {LEVEL:.0%}",
         "notes": "held_out: photographs of people whom neither selection nor search has seen. severity, "
-        "groups: all photographs, each predicted without its person; the folds among them have guided the "
-        "search, so these figures are a little too good.",
+        "groups: all photographs, each predicted without its person, by features chosen without it; the "
+        "folds among them have guided the search, so these figures are a little too good. compared: those of "
+        "the folds have features that all of their people have chosen; they tell models apart and are too "
+        "good.",
         "paper": dict(PAPER),
     }
 

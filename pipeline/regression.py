@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import GroupKFold, GroupShuffleSplit
 
 from models.regressor import HIGHEST, LOWEST
 from models.regressor_member import Member, mean_answer
 from pipeline.feature_selection import FeatureSelection, select_features
 from pipeline.model_search import FOLDS, Searched, search
 from pipeline.regression_errors import correlation, mean_absolute_error, pearson, root_mean_square
-from pipeline.regression_models import MODELS, Hyperparameters
+from pipeline.regression_models import MODELS, Hyperparameters, RegressionModel
 
 Array = NDArray[np.float64]
 
@@ -57,6 +57,7 @@ class RatedFeatures:
 class Candidate:
     """One of the six models: its best hyperparameters, and its errors in the folds and on held-out people.
 
+    cross_validated_mae, cross_validated_r: too good, for all training people have chosen the features.
     held_out_r: NaN where these are too few for one.
     """
 
@@ -76,7 +77,8 @@ class FittedRegressor:
     members: of the chosen model. residual_std: the greater of the root mean square residuals of the folds and
     of the held-out people, in points: the search has seen the folds, and the held-out part may be small.
     compared: every model. held_out: (M,), True for rows of held-out people. predictions: (M,) in points, each
-    made without its person: by the regressor itself for held-out people, by the folds for the others.
+    made without its person: by the regressor itself for held-out people, for the others by folds that choose
+    and standardize features anew.
     """
 
     model: str
@@ -109,8 +111,7 @@ def fit_regressor(
     judged_by = [data.people[n] for n in test]
     selection = select_features(data.names, data.features[train], ratings, seed)
     chosen = data.features[:, [data.names.index(name) for name in selection.chosen]]
-    mean, scale = chosen[train].mean(0), chosen[train].std(0)
-    scale = np.where(scale > 0, scale, 1.0)
+    mean, scale = _standardization(chosen[train])
     x = (chosen - mean) / scale
     found: dict[str, tuple[Searched, list[Member], Array]] = {}
     for name in models:
@@ -121,8 +122,9 @@ def fit_regressor(
         found[name] = best, members, answers
     name = min(found, key=lambda model: found[model][0].mae)
     best, members, answers = found[name]
+    in_folds = _answers_in_folds(MODELS[name], best.hyperparameters, data, train, seed)
     predictions = np.empty_like(data.ratings)
-    predictions[train], predictions[test] = best.answers, answers
+    predictions[train], predictions[test] = in_folds, answers
     return FittedRegressor(
         model=name,
         selection=selection,
@@ -130,9 +132,7 @@ def fit_regressor(
         mean=mean,
         scale=scale,
         members=tuple(members),
-        residual_std=max(
-            root_mean_square(best.answers, ratings), root_mean_square(answers, data.ratings[test])
-        ),
+        residual_std=max(root_mean_square(in_folds, ratings), root_mean_square(answers, data.ratings[test])),
         compared={
             model: _candidate(found[model][0], ratings, found[model][2], data.ratings[test], judged_by)
             for model in found
@@ -163,6 +163,36 @@ def hold_out(people: Sequence[str], seed: int) -> NDArray[np.bool_]:
     held_out = np.zeros(len(people), dtype=bool)
     held_out[test] = True
     return held_out
+
+
+def _standardization(features: Array) -> tuple[Array, Array]:
+    """Return mean and scale (F,) of features (M, F)."""
+    scale = features.std(0)
+    return features.mean(0), np.where(scale > 0, scale, 1.0)
+
+
+def _answers_in_folds(
+    model: RegressionModel,
+    hyperparameters: Hyperparameters,
+    data: RatedFeatures,
+    rows: NDArray[np.intp],
+    seed: int,
+) -> Array:
+    """Return the rating of each of `rows` as predicted by a fold that has not seen its person at all.
+
+    Not those of the search: their features were chosen with everybody's ratings, so that of many worthless
+    features some fit these by chance.
+    """
+    features, ratings = data.features[rows], data.ratings[rows]
+    answers = np.empty_like(ratings)
+    for train, test in GroupKFold(FOLDS).split(features, ratings, [data.people[n] for n in rows]):
+        names = select_features(data.names, features[train], ratings[train], seed).chosen
+        chosen = features[:, [data.names.index(name) for name in names]]
+        mean, scale = _standardization(chosen[train])
+        x = (chosen - mean) / scale
+        members = model.fit(x[train], ratings[train], hyperparameters, seed)
+        answers[test] = mean_answer(members, x[test])
+    return np.clip(answers, LOWEST, HIGHEST)
 
 
 def _candidate(
