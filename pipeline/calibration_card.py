@@ -129,7 +129,7 @@ def _held_out(data: RatedFeatures, fitted: FittedRegressor, seed: int) -> dict[s
     rows = np.flatnonzero(fitted.held_out)
     predicted, rated = fitted.predictions[rows], data.ratings[rows]
     people = [data.people[n] for n in rows]
-    slope, intercept = calibration_line(predicted, rated)
+    slope, intercept = calibration_line(predicted, rated, people)
     middle: NDArray[np.float64] = np.full(len(rows), data.ratings[~fitted.held_out].mean())
     return {
         "photographs": len(rows),

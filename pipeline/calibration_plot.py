@@ -22,7 +22,8 @@ def draw_calibration(data: RatedFeatures, fitted: FittedRegressor, path: Path) -
     """
     held_out = fitted.held_out
     predicted, rated = fitted.predictions[held_out], data.ratings[held_out]
-    r = correlation(predicted, rated, [data.people[n] for n in np.flatnonzero(held_out)])
+    people = [data.people[n] for n in np.flatnonzero(held_out)]
+    r = correlation(predicted, rated, people)
     found = f"R {r:.2f}, " if math.isfinite(r) else ""
     figure = Figure(figsize=(6, 7), layout="constrained")
     axes = figure.add_subplot()
@@ -33,7 +34,7 @@ def draw_calibration(data: RatedFeatures, fitted: FittedRegressor, path: Path) -
     axes.scatter(predicted, rated, s=22, color="tab:blue", label="held-out people")
     middles, means = binned(fitted.predictions, data.ratings)
     axes.plot(middles, means, color="tab:orange", marker="s", label="mean by predicted point, all")
-    slope, intercept = calibration_line(predicted, rated)
+    slope, intercept = calibration_line(predicted, rated, people)
     if math.isfinite(slope):
         ends = np.array([predicted.min(), predicted.max()])
         axes.plot(ends, intercept + slope * ends, color="tab:blue", label=f"held out: slope {slope:.2f}")

@@ -145,14 +145,14 @@ def age_band(age: str) -> str:
     return f"{low} and above" if high > 130 else f"{low} to under {high}"
 
 
-def calibration_line(predicted: Array, rated: Array) -> tuple[float, float]:
+def calibration_line(predicted: Array, rated: Array, people: Sequence[str]) -> tuple[float, float]:
     """Return slope and intercept of the least-squares line of ratings over predictions; 1 and 0 are ideal.
 
-    NaN for both where all predictions are equal.
+    NaN for both where all predictions are equal, and of fewer than 5 people, as `correlation`.
     """
     centred = predicted - predicted.mean()
     spread = float(centred @ centred)
-    if spread <= 1e-12:
+    if spread <= 1e-12 or len(set(people)) < FEWEST_PEOPLE:
         return math.nan, math.nan
     slope = float(centred @ rated) / spread
     return slope, float(rated.mean()) - slope * float(predicted.mean())

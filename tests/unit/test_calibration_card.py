@@ -113,7 +113,7 @@ def test_a_diagnosis_of_two_lines_stays_in_its_row(data: RatedFeatures, fitted: 
     assert "| diagnosis: cleft lip and palate | 40 | 20 |" in text
 
 
-def test_of_few_held_out_people_no_r_is_stated_anywhere(
+def test_of_few_held_out_people_neither_r_nor_slope_is_stated_anywhere(
     data: RatedFeatures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = RatedFeatures(data.names, data.features[:20], data.ratings[:20], PEOPLE[:20])
@@ -122,10 +122,14 @@ def test_of_few_held_out_people_no_r_is_stated_anywhere(
     assert card["held_out"]["people"] == 2
     assert card["held_out"]["r"]["value"] is None
     assert card["compared"]["linear"]["held_out_r"] is None
-    titles = []
+    assert card["held_out"]["calibration"] == {"slope": None, "intercept": None}
+    titles, labels = [], []
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda *a, label="", **named: labels.append(label) or plot(*a, **named))
     monkeypatch.setattr(Axes, "set_title", lambda _, title, **__: titles.append(title))
     draw_calibration(few, fitted, tmp_path / "plot.png")
     assert [title.split()[:3] for title in titles] == [["Held", "out:", "MAE"]]
+    assert labels == ["ideal", "mean by predicted point, all"]
 
 
 def test_the_plot_is_drawn_and_bins_by_whole_points(

@@ -105,11 +105,12 @@ def test_two_people_show_no_correlation_and_no_interval() -> None:
 
 
 def test_calibration_is_the_line_of_least_squares() -> None:
-    slope, intercept = calibration_line(PREDICTED, RATED)
+    slope, intercept = calibration_line(PREDICTED, RATED, PEOPLE)
     assert (slope, intercept) == pytest.approx(tuple(np.polyfit(PREDICTED, RATED, 1)))
     # Predictions twice as far from 4 as the ratings: half the slope mends them.
-    assert calibration_line(4 + 2 * (RATED - 4), RATED) == pytest.approx((0.5, 2))
-    assert all(math.isnan(v) for v in calibration_line(np.full(3, 2.0), np.arange(3.0)))
+    assert calibration_line(4 + 2 * (RATED - 4), RATED, PEOPLE) == pytest.approx((0.5, 2))
+    assert all(math.isnan(v) for v in calibration_line(np.full(6, 2.0), np.arange(6.0), list("abcdef")))
+    assert all(math.isnan(v) for v in calibration_line(PREDICTED[:8], RATED[:8], PEOPLE[:8]))
 
 
 @pytest.mark.parametrize(
