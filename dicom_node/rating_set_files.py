@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,10 +67,13 @@ def set_photographs(photo_dir: Path, details: Path | None) -> list[SetPhotograph
         files = [path for path in files if not path.name.lower().endswith(_NO_PHOTOGRAPHS)]
         if not files:
             raise RatingsError(f"{photo_dir} holds no photograph")
-        return [
+        photographs = [
             SetPhotograph(f"file {number} by name", path.name, path, path.name, {})
             for number, path in enumerate(files, start=1)
         ]
+        if twice := _same_picture_twice(photographs):
+            raise RatingsError(told(photo_dir.resolve(), twice))
+        return photographs
     columns, rows = read_table(details, ("photograph",))
     found, mistakes = [], []
     seen: dict[str, int] = {}
@@ -87,6 +91,25 @@ def set_photographs(photo_dir: Path, details: Path | None) -> list[SetPhotograph
         except ValueError as error:
             mistakes.append(f"line {row.number}: {error}")
         seen.setdefault(name, row.number)
+    mistakes += _same_picture_twice(found)
     if mistakes or not found:
         raise RatingsError(told(details, mistakes or ["it lists no photograph"]))
     return found
+
+
+def _same_picture_twice(photographs: Sequence[SetPhotograph]) -> list[str]:
+    """Return what is to be told of pictures under two names: raters would see them twice."""
+    seen: dict[str, str] = {}
+    mistakes = []
+    for photograph in photographs:
+        try:
+            digest = hashlib.sha256(photograph.path.read_bytes()).hexdigest()
+        except OSError:  # told when its turn comes
+            continue
+        if digest in seen:
+            mistakes.append(
+                f"{photograph.place}: the photograph is the same as that of {seen[digest]}, under another "
+                "name; leave out one of the two"
+            )
+        seen.setdefault(digest, photograph.place)
+    return mistakes

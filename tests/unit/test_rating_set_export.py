@@ -73,6 +73,20 @@ def test_mistakes_in_the_list_are_told_by_line(tmp_path: Path, details: str, tol
     assert told in str(caught.value)
 
 
+def test_one_picture_under_two_names_is_told_before_it_is_rated(tmp_path: Path) -> None:
+    """`calibrate` refuses it, and by then raters have seen it twice."""
+    for name, content in (("a.png", b"one"), ("b.png", b"another"), ("copy of a.png", b"one")):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(
+        TableError, match="file 3 by name: the photograph is the same as that of file 1 by name"
+    ):
+        set_photographs(tmp_path, None)
+    (tmp_path / "list.csv").write_text("photograph\na.png\nb.png\ncopy of a.png\n")
+    with pytest.raises(TableError, match="line 4: the photograph is the same as that of line 2") as caught:
+        set_photographs(tmp_path, tmp_path / "list.csv")
+    assert "copy" not in str(caught.value)
+
+
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="holds no photograph"):
         set_photographs(tmp_path, None)
