@@ -104,7 +104,7 @@ def calibration_card(
             column: _errors_as_json(group_errors(*everyone, values, seed))
             for column, values in groups.items()
         },
-        "intervals": f"percentile bootstrap over people, {RESAMPLES} resamples, {LEVEL:.0%}",
+        "intervals": f"expanded percentile bootstrap over people, {RESAMPLES} resamples, {LEVEL:.0%}",
         "notes": "held_out: photographs of people whom neither selection nor search has seen. severity, "
         "groups: all photographs, each predicted without its person, by features chosen without it; the "
         "folds among them have guided the search, so these figures are a little too good. compared: those of "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Array = NDArray[np.float64]
 Statistic = Callable[[Array, Array], float]
@@ -29,7 +30,7 @@ _AGES = ((0, 2), (2, 12), (12, 18), (18, 40), (40, 65), (65, 131))
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure with its percentile bootstrap interval of 95 %; NaN for what is not defined."""
+    """A figure with its bootstrap interval of 95 %; NaN for what is not defined."""
 
     value: float
     low: float
@@ -84,7 +85,9 @@ def bootstrapped(
     """Return a statistic with its interval, people (all their photographs together) drawn with replacement.
 
     predicted, rated: (M,); people: (M,). Draws in which the statistic is not defined are left out. Of fewer
-    than 5 people there is no interval, and no R (`correlation`).
+    than 5 people there is no interval, and no R (`correlation`). Its ends are percentiles farther out the
+    fewer people there are (Hesterberg 2015, the expanded percentile interval): as for a mean, Student's t
+    takes the place of the normal distribution, and n - 1 that of n. Plain ones of 5 people hold 82 %, not 95.
     """
     if len(set(people)) < FEWEST_PEOPLE:
         return Interval(math.nan if statistic is pearson else statistic(predicted, rated), math.nan, math.nan)
@@ -98,7 +101,9 @@ def bootstrapped(
     value = statistic(predicted, rated)
     if not len(defined) or not math.isfinite(value):
         return Interval(math.nan, math.nan, math.nan)
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    count = len(rows_of)
+    tail = stats.norm.cdf(math.sqrt(count / (count - 1)) * stats.t.ppf((1 - LEVEL) / 2, count - 1))
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(value, float(low), float(high))
 
 
