@@ -89,6 +89,8 @@ def _check(regressor: Regressor) -> None:
         raise ValueError(f"mean and scale must hold one number for each of {inputs[0]} features")
     if not (np.isfinite(regressor.mean).all() and (regressor.scale > 0).all()):
         raise ValueError("mean must be finite and scale above zero")
+    if not np.isfinite(regressor.scale).all():
+        raise ValueError("scale must be finite")
     if not (math.isfinite(regressor.residual_std) and regressor.residual_std >= 0):
         raise ValueError("residual_std must be finite and not negative")
     if not isinstance(regressor.synthetic, bool):
@@ -101,3 +103,6 @@ def _check(regressor: Regressor) -> None:
         raise TypeError("the card must be an object")
     if not all(isinstance(name, str) for name in regressor.features):
         raise TypeError("features must be names")
+    texts = (regressor.name, regressor.generator, regressor.generator_sha256, regressor.profile)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("name, generator, generator_sha256 and profile must be text")
