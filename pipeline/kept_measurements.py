@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,8 +47,16 @@ class KeptMeasurements:
         """Return the row of the photograph with this digest, None where it has not been measured."""
         try:
             values = json.loads(self._path(sha256).read_text("utf-8"))
-            return MeasuredPhotograph(values["features"], values["reason"], values["detail"])
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or damaged by hand: measure it
+            row = MeasuredPhotograph(values["features"], values["reason"], values["detail"])
+            finite = all(math.isfinite(value) for value in row.features.values())
+            return row if finite and bool(row.features) != bool(row.reason) else None
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ):  # none yet, or damaged by hand: measure it
             return None
 
     def keep(self, sha256: str, row: MeasuredPhotograph) -> None:

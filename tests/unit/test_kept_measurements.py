@@ -56,6 +56,8 @@ def test_a_damaged_row_is_measured_again(tmp_path: Path) -> None:
     kept = KeptMeasurements(tmp_path, SETUP)
     kept.keep(PHOTOGRAPH, ROW)
     (path,) = tmp_path.iterdir()
-    for damaged in ("", "{", "[]", "{}"):
+    row = '{"features": %s, "reason": "", "detail": ""}'
+    features = ("{}", "[]", "null", '{"d_xperc": NaN}', '{"d_xperc": null}', '{"d_xperc": "0.1"}')
+    for damaged in ("", "{", "[]", "{}", *(row % one for one in features)):
         path.write_text(damaged)
         assert kept.find(PHOTOGRAPH) is None
