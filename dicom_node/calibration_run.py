@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ class Calibration:
     def of(table: RatingTable, rows: Sequence[MeasuredPhotograph]) -> Calibration:
         """Put ratings and rows together, in the order of the table.
 
-        Raises CalibrationError where nothing is left, or rows do not have the same features.
+        Raises CalibrationError where nothing is left, rows have different features, or one is not finite.
         """
         pairs = [
             (photograph, row)
@@ -116,6 +117,13 @@ class Calibration:
         names = tuple(pairs[0][1].features)
         if any(row.features.keys() != set(names) for _, row in pairs):
             raise CalibrationError("the kept rows have different features; delete their folder and run again")
+        for photograph, row in pairs:
+            for name, value in row.features.items():
+                if not math.isfinite(value):
+                    raise CalibrationError(
+                        f"line {photograph.line}: measuring the photograph gave {name!r} as {value}; "
+                        "leave it out"
+                    )
         return Calibration(
             table,
             tuple(photograph for photograph, _ in pairs),

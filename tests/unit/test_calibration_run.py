@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from dicom_node.calibration_files import CalibrationError
 from dicom_node.calibration_run import Calibration
 from pipeline.kept_measurements import MeasuredPhotograph
 from pipeline.ratings import RatedPhotograph, RatingTable
@@ -38,3 +40,8 @@ def test_raters_deviate_where_a_photograph_has_several() -> None:
 def test_a_rater_whose_photographs_are_all_left_out_is_not_counted() -> None:
     found = described([{"x": 3.0}, {"x": 2.0, "y": 5.0}], [MEASURED, NO_FACE])
     assert (found["photographs"], found["ratings"], found["raters"]) == (1, 1, 1)
+
+
+def test_a_figure_that_is_none_is_told_by_the_line_of_its_photograph() -> None:
+    with pytest.raises(CalibrationError, match="line 1: measuring the photograph gave 'a' as nan"):
+        described([{"x": 3.0}, {"x": 4.0}], [MEASURED, MeasuredPhotograph({"a": math.nan})])
