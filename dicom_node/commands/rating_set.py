@@ -77,6 +77,11 @@ def export(
         _end(str(error), _UNUSABLE)
     if taken := folders.taken():
         _end(f"{taken} is there already; choose another SET_DIR, or remove it", _UNUSABLE)
+    if all(photograph.person == photograph.name for photograph in photographs):
+        _say(
+            "Nothing says who is shown: each photograph counts as a person of its own. Where one person has "
+            "several, name the person in --details; a calibration's errors are too good otherwise."
+        )
     scoring = settings.scoring.model_copy(update={k: v for k, v in given.items() if v is not None})
     faces = len(photographs) if random_faces is None else random_faces
     # Imported here, because torch takes seconds and wrong usage should be told at once.
