@@ -80,7 +80,10 @@ def read_table(file: Path, required: Sequence[str]) -> tuple[Columns, list[Table
 def _table(
     file: Path, reader: Iterator[list[str]], separator: str, required: Sequence[str]
 ) -> tuple[Columns, list[TableRow]]:
-    names = tuple(name.strip().casefold() for name in next(reader, []))
+    heading = [name.strip().casefold() for name in next(reader, [])]
+    while heading and not heading[-1]:  # a spreadsheet's columns that were once touched
+        heading.pop()
+    names = tuple(heading)
     missing = [name for name in required if name not in names]
     if missing:
         raise TableError(
@@ -97,9 +100,10 @@ def _rows(reader: Iterator[list[str]], names: Sequence[str], file: Path) -> Iter
         number = int(getattr(reader, "line_num", 0))
         if not any(cell.strip() for cell in cells):
             continue
-        if len(cells) != len(names):
+        further = any(cell.strip() for cell in cells[len(names) :])
+        if further or len(cells) < len(names):
             raise TableError(
                 f"{file.name}, line {number}: {len(cells)} cells where the heading has {len(names)}; "
                 "put text that holds the separator into double quotes"
             )
-        yield TableRow(number, dict(zip(names, (cell.strip() for cell in cells), strict=True)))
+        yield TableRow(number, dict(zip(names, (cell.strip() for cell in cells), strict=False)))

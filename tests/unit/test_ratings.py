@@ -53,6 +53,13 @@ def test_spreadsheets_of_other_countries_are_understood(folder: Path) -> None:
     assert dict(table.photographs[0].groups) == {"age": "0,5"}
 
 
+def test_empty_columns_that_a_spreadsheet_leaves_at_the_end_are_no_columns(folder: Path) -> None:
+    text = "photograph;rater;rating;;\r\na.jpg;x;3,5;;\r\nb.jpg;x;4;;\r\n"
+    assert [p.mean for p in read(folder, text).photographs] == [3.5, 4]
+    with pytest.raises(TableError, match="line 2: 5 cells where the heading has 3"):
+        read(folder, "photograph;rater;rating;;\r\na.jpg;x;3,5;;note\r\n")
+
+
 def test_without_people_each_photograph_is_a_person(folder: Path) -> None:
     table = read(folder, "photograph,rater,rating\na.jpg,x,1\nb.jpg,x,7\n")
     assert [p.person for p in table.photographs] == ["a.jpg", "b.jpg"]
