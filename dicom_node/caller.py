@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty
 from typing import Any, Protocol
 
 from pynetdicom import AE, evt
@@ -18,6 +19,7 @@ from pynetdicom.transport import AssociationSocket
 _CONNECT_SECONDS = 10.0
 _ASSOCIATION_SECONDS = 30.0
 _RESPONSE_SECONDS = 60.0
+_POLL_SECONDS = 0.1
 
 # An event of pynetdicom's and what handles it.
 Handler = tuple[Any, Callable[[Any], Any]]
@@ -51,8 +53,8 @@ class Peer(Protocol):
 class Caller:
     """Opens associations under our AE title; every limit is in seconds.
 
-    tls: what connections to peers that want it are secured with; asked for every one, so that certificates
-    can be renewed.
+    response_seconds: for an answer once its request has been sent. tls: what connections to peers that want
+    it are secured with; asked for every one, so that certificates can be renewed.
     """
 
     ae_title: str
@@ -93,7 +95,7 @@ class Caller:
             else:
                 entity.add_requested_context(sop_class, transfer_syntax)
         roles: list[Any] = [_provider(as_scp_of)] if as_scp_of else []
-        return entity.associate(
+        association = entity.associate(
             peer.host,
             peer.port,
             ae_title=peer.ae_title,
@@ -101,6 +103,8 @@ class Caller:
             evt_handlers=[(evt.EVT_CONN_OPEN, self._limit_sending), *handlers],
             tls_args=(context, peer.host) if context else None,
         )
+        association.dimse.get_msg = _once_sent(association)  # type: ignore[method-assign]
+        return association
 
     def release(self, association: Association) -> None:
         """Release the association, or abort it where its reactor does not come to rest in time.
@@ -123,6 +127,27 @@ class Caller:
     def _limit_sending(self, event: Any) -> None:  # noqa: ANN401 -- pynetdicom is untyped
         # A peer that stops reading must not keep our thread for ever.
         event.assoc.dul.socket.socket.settimeout(self.response_seconds)
+
+
+def _once_sent(association: Association) -> Callable[..., Any]:
+    """Return what waits for an answer from when its request has gone out, as long as that goes on.
+
+    pynetdicom would wait from when the request is in its queue, and give up every object that takes a slow
+    line longer than an answer may take.
+    """
+    dimse: Any = association.dimse
+    unsent, wait = association.dul.to_provider_queue, dimse.get_msg
+
+    def get_msg(block: bool = False) -> Any:  # noqa: ANN401 -- pynetdicom is untyped
+        left, since = unsent.qsize(), time.monotonic()
+        while block and left and time.monotonic() - since < dimse.dimse_timeout:
+            with suppress(Empty):
+                return dimse.msg_queue.get(timeout=_POLL_SECONDS)
+            if unsent.qsize() < left:
+                left, since = unsent.qsize(), time.monotonic()
+        return wait(block)
+
+    return get_msg
 
 
 class _Socket(AssociationSocket):

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -51,7 +51,12 @@ class _Peer:
 
 
 def _file(
-    folder: Path, uid: str, sop_class: str = SecondaryCaptureImageStorage, *, study: str = "1.2.826.0.1.1"
+    folder: Path,
+    uid: str,
+    sop_class: str = SecondaryCaptureImageStorage,
+    *,
+    study: str = "1.2.826.0.1.1",
+    pixels: int = 192,
 ) -> Path:
     """Write a small colour image of a test patient; return its path."""
     dataset = Dataset()
@@ -62,7 +67,7 @@ def _file(
     dataset.Rows, dataset.Columns, dataset.SamplesPerPixel = 8, 8, 3
     dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
-    dataset.PixelData = np.arange(192, dtype=np.uint8).tobytes()
+    dataset.PixelData = np.arange(pixels).astype(np.uint8).tobytes()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = sop_class
     dataset.file_meta.MediaStorageSOPInstanceUID = uid
@@ -292,6 +297,61 @@ def test_a_peer_that_hangs_over_an_object_is_given_up_after_the_timeout(tmp_path
         release.set()
     assert _verdicts(outcomes) == [(Verdict.TRANSIENT, "association_lost")]
     assert elapsed < 10
+
+
+def test_a_slow_line_is_no_peer_that_does_not_answer(tmp_path: Path) -> None:
+    large = _file(tmp_path, "1.2.826.0.1.5", pixels=3 * 2400**2)
+    with _scp(lambda _: 0x0000) as port, _slow_line(port, bytes_a_second=3_000_000) as slow:
+        began = time.monotonic()
+        outcomes = SENDER.send(_Peer("ANY", slow), [large, _file(tmp_path, "1.2.826.0.1.6")])
+        assert time.monotonic() - began > 2 * SENDER.response_seconds
+    assert _verdicts(outcomes) == [(Verdict.DELIVERED, None)] * 2
+
+
+def test_a_peer_that_stops_in_the_midst_of_a_large_object_is_given_up(tmp_path: Path) -> None:
+    large = _file(tmp_path, "1.2.826.0.1.5", pixels=3 * 3200**2)
+    with _scp(lambda _: 0x0000) as port, _slow_line(port, bytes_a_second=1_000_000, seconds=1) as slow:
+        began = time.monotonic()
+        outcomes = SENDER.send(_Peer("ANY", slow), [large])
+        assert time.monotonic() - began < 15
+    assert _verdicts(outcomes) == [(Verdict.TRANSIENT, "association_lost")]
+
+
+@contextmanager
+def _slow_line(port: int, *, bytes_a_second: int, seconds: float = 60) -> Iterator[int]:
+    """Pass on what a client sends at this speed for so long, and what the server answers at once."""
+    opened: list[socket.socket] = []
+    until = time.monotonic() + seconds
+
+    def up(client: socket.socket, server: socket.socket) -> None:
+        while time.monotonic() < until and (data := client.recv(bytes_a_second // 20)):
+            server.sendall(data)
+            time.sleep(len(data) / bytes_a_second)
+
+    def down(client: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(65_536):
+                client.sendall(data)
+
+    def take(listener: socket.socket) -> None:
+        with suppress(OSError):
+            pair = (listener.accept()[0], socket.create_connection((LOOPBACK, port)))
+            opened.extend(pair)
+            threading.Thread(target=down, args=pair, daemon=True).start()
+            up(*pair)
+
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        listener.bind((LOOPBACK, 0))
+        listener.listen()
+        threading.Thread(target=take, args=(listener,), daemon=True).start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            for one in opened:
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+                one.close()
 
 
 @contextmanager
