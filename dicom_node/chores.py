@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta, tzinfo
 
 import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from dicom_node.logs import innermost
 
@@ -18,42 +24,79 @@ SWEEP_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
+# More than there are chores, also after later ones have come: a thread is made when it is needed.
+_MOST_THREADS = 1000
+
+
+class _Steady(tzinfo):
+    """A zone whose time of day is the monotonic clock's, whatever the system's is set to.
+
+    APScheduler asks `datetime.now` of its zone what time it is. By the system's clock, no chore would be done for
+    an hour once it is set back by one.
+    """
+
+    def fromutc(self, _: datetime) -> datetime:
+        return datetime.min.replace(tzinfo=self) + timedelta(days=1, seconds=time.monotonic())
+
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def dst(self, _: datetime | None) -> timedelta:
+        return timedelta(0)
+
+    def tzname(self, _: datetime | None) -> str:
+        return "steady"
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]
+    """A turn each so many seconds; APScheduler's own counts by the system's clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self._interval = timedelta(seconds=seconds)
+
+    def get_next_fire_time(self, _: datetime | None, now: datetime) -> datetime:
+        return now + self._interval
+
 
 class Chores:
-    """Runs functions again and again, an interval after the last turn; none holds up another.
+    """Runs functions at fixed intervals; none ever overlaps with itself, and none holds up another.
 
-    No turn of a chore begins while one of the same name runs. The system's clock has no part in it: one that
-    is set, back or ahead, holds up nothing. A chore that raises is logged by the class of its error, counted,
-    and run again at its next turn.
+    A chore that raises is logged by the class of its error, counted, and run again at its next turn.
     """
 
     def __init__(self, chores: Mapping[str, Chore]) -> None:
         """Take them by name."""
+        # Skipped turns of a long chore are normal, and APScheduler would warn about each.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._failures: Counter[tuple[str, str]] = Counter()
         self._failing: set[str] = set()
         self._at_rest = threading.Condition()
-        self._running: set[str] = set()
-        self._chores = dict(chores)
-        self._dropped: dict[str, threading.Event] = {}
+        self._running = 0
+        self._scheduler = BackgroundScheduler(
+            timezone=_Steady(),
+            executors={"default": ThreadPoolExecutor(_MOST_THREADS)},
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
+        )
+        self._add(chores)
 
     def start(self) -> None:
         """Begin; the first turns come after one interval."""
-        self._add(self._chores)
+        self._scheduler.start()
 
     def exchange(self, old: Collection[str], new: Mapping[str, Chore]) -> None:
         """Drop the chores of these names, whose running turns end by themselves, and take others."""
+        for name in old:
+            self._scheduler.remove_job(name)
         with self._at_rest:
-            for name in old:
-                self._dropped.pop(name).set()
             self._failing.difference_update(old)
         self._add(new)
 
     def stop(self, *, seconds: float) -> bool:
         """Start no further turn, wait up to `seconds` for those that run; return whether all ended."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
         with self._at_rest:
-            for dropped in self._dropped.values():
-                dropped.set()
-            return self._at_rest.wait_for(lambda: not self._running, timeout=seconds)
+            return self._at_rest.wait_for(lambda: self._running == 0, timeout=seconds)
 
     @property
     def failures(self) -> dict[tuple[str, str], int]:
@@ -69,22 +112,11 @@ class Chores:
 
     def _add(self, chores: Mapping[str, Chore]) -> None:
         for name, (seconds, function) in chores.items():
-            dropped = self._dropped[name] = threading.Event()
-            threading.Thread(
-                target=self._repeat, args=(name, seconds, function, dropped), name=name, daemon=True
-            ).start()
-
-    def _repeat(
-        self, name: str, seconds: float, function: Callable[[], object], dropped: threading.Event
-    ) -> None:
-        while not dropped.wait(seconds):
-            with self._at_rest:
-                if dropped.is_set() or name in self._running:
-                    continue
-                self._running.add(name)
-            self._run(name, function)
+            self._scheduler.add_job(self._run, _Every(seconds), args=(name, function), id=name, name=name)
 
     def _run(self, name: str, function: Callable[[], object]) -> None:
+        with self._at_rest:
+            self._running += 1
         try:
             function()
             with self._at_rest:
@@ -97,5 +129,5 @@ class Chores:
             _log.error("chore failed", chore=name, error=kind, where=innermost(error.__traceback__))
         finally:
             with self._at_rest:
-                self._running.discard(name)
+                self._running -= 1
                 self._at_rest.notify_all()

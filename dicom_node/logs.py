@@ -74,7 +74,7 @@ _EVENT = re.compile(r"[A-Za-z][A-Za-z ,;:'_-]{0,79}")
 _WORD = re.compile(r"[A-Za-z0-9_.]{0,80}")
 _WORD_KEYS = frozenset({"error", "reason", "outcome", "state", "kind"})
 # These log datasets, identifiers or parameters below (some even at) warning level.
-_QUIET = ("pynetdicom", "pydicom", "sqlalchemy", "alembic", "dbos", "httpx", "PIL")
+_QUIET = ("pynetdicom", "pydicom", "sqlalchemy", "alembic", "dbos", "apscheduler", "httpx", "PIL")
 
 
 def configure_logs(settings: Settings, *, stream: TextIO | None = None) -> None:
