@@ -31,8 +31,8 @@ _MOST_THREADS = 1000
 class _Steady(tzinfo):
     """A zone whose time of day is the monotonic clock's, whatever the system's is set to.
 
-    APScheduler asks `datetime.now` of its zone what time it is. By the system's clock, no chore would be done for
-    an hour once it is set back by one.
+    APScheduler asks `datetime.now` of its zone what time it is. By the system's clock, no chore would be done
+    for an hour once it is set back by one.
     """
 
     def fromutc(self, _: datetime) -> datetime:
