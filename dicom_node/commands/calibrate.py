@@ -52,7 +52,7 @@ def calibrate(
         ),
     ] = Path("regressor.json"),
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a regressor that is there.")
+        bool, typer.Option("--overwrite", help="Replace a regressor, card or plot that is there.")
     ] = False,
     name: Annotated[
         str | None, typer.Option(help="What reports call the regressor; at most 64 characters.")
@@ -134,8 +134,9 @@ def _check_output(files: OutputFiles, name: str | None, overwrite: bool) -> None
         raise _UsageError(f"--output {files.regressor}: must end in .json")
     if not files.regressor.parent.is_dir():
         raise _UsageError(f"--output {files.regressor}: there is no folder {files.regressor.parent}; make it")
-    if files.regressor.exists() and not overwrite:
-        raise _UsageError(f"{files.regressor} is there already; choose another --output, or say --overwrite")
+    there = [path for path in (files.regressor, files.text, files.plot) if path.exists()]
+    if there and not overwrite:
+        raise _UsageError(f"{there[0]} is there already; choose another --output, or say --overwrite")
     if name is not None and not (0 < len(name) <= 64 and name.isprintable() and "\\" not in name):
         # It goes into DICOM text: PS3.5 section 6.2, LO.
         raise _UsageError("--name: 1 to 64 printable characters and no backslash")

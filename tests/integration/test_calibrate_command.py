@@ -174,6 +174,18 @@ def test_a_regressor_is_not_overwritten_unasked(calibrated: Path, rated: Path) -
     assert calibrated.read_bytes() == before
 
 
+@pytest.mark.parametrize("suffix", [".md", ".png"])
+def test_what_lies_beside_the_output_is_not_overwritten_unasked(
+    tmp_path: Path, rated: Path, suffix: str
+) -> None:
+    notes = tmp_path / f"site{suffix}"
+    notes.write_text("ours")
+    finished = calibrate(rated / "ratings.csv", rated / "photos", "--output", tmp_path / "site.json")
+    assert finished.returncode == 2
+    assert f"site{suffix} is there already; choose another --output, or say --overwrite" in said(finished)
+    assert notes.read_text() == "ours"
+
+
 _OF_MANY = "\n".join(f"face{n}.png,x,3" for n in range(8))
 
 
