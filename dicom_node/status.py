@@ -19,6 +19,7 @@ _STOP_SECONDS = 5.0
 # Of a connection, which is for one request. Whoever asks waits for less.
 _CONNECTION_SECONDS = 60.0
 _MOST_CONNECTIONS = 100
+_HEAD_TOO = ["GET", "HEAD"]
 
 Check = Callable[[], str | None]
 
@@ -47,13 +48,14 @@ def build_app(
         if not hmac.compare_digest(_given(authorization).encode(), wanted.encode()):
             raise HTTPException(401, "the token is wrong", {"WWW-Authenticate": 'Basic realm="facenorm"'})
 
-    @app.get("/health")
+    # Load balancers and monitors like to ask for the head alone.
+    @app.api_route("/health", methods=_HEAD_TOO)
     def health(response: Response) -> dict[str, object]:
         reasons = reasons_of(checks)
         response.status_code = 503 if reasons else 200
         return {"live": True, "ready": not reasons, "reasons": reasons}
 
-    @app.get("/health/live")
+    @app.api_route("/health/live", methods=_HEAD_TOO)
     async def live() -> dict[str, object]:  # in none of the threads, all of which may wait for a check
         return {"live": True}
 

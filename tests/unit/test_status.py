@@ -147,3 +147,10 @@ def test_the_page_is_rendered_with_patients_only_where_they_are_asked_for() -> N
         named = _get(server, "/?patients=yes", BEARER)
     assert named.text == "<p>True</p>"
     assert named.headers["Cache-Control"] == "no-store"
+
+
+def test_the_head_alone_tells_whether_the_node_is_well() -> None:
+    with _server(disk=lambda: "full") as (server, _), httpx.Client(trust_env=False, timeout=10) as client:
+        health, live = (client.head(f"http://127.0.0.1:{server.port}/health{path}") for path in ("", "/live"))
+    assert (health.status_code, health.content) == (503, b"")
+    assert (live.status_code, live.content) == (200, b"")
