@@ -23,7 +23,7 @@ from rich.table import Table as Shown
 from safetensors.numpy import load_file
 
 from bench.further_measures import FINE_SIDE
-from bench.validation_cases import GENERATED, HELD_OUT, NEUTRAL, SMILING, TUNING, Case
+from bench.validation_cases import GENERATED, HELD_OUT, NEUTRAL, SMILING, TUNING
 from bench.validation_rows import Row, read_rows
 from bench.validation_tables import (
     Array,
@@ -82,8 +82,7 @@ def main() -> None:
 
 def with_further(row: Row, folder: Path) -> Row:
     """Return the row with the figures of `bench.further_measures` among its features."""
-    case = Case(row.person, row.split, row.view, row.kind, row.level)
-    kept = load_file(folder / f"{case.name}.safetensors")
+    kept = load_file(folder / f"{row.name}.safetensors")
     inside = kept["mask"] > 0.5
     coarse, fine, beyond = (kept[name] for name in (f"maps_{FEATURE_SIDE}", f"maps_{FINE_SIDE}", "beyond"))
     of_raw, of_norm = kept[f"distances_{FEATURE_SIDE}"][0], kept[f"distances_{FEATURE_SIDE}"][1:]

@@ -25,23 +25,19 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_file as load_tensors
 
 from bench.feature_study import judged
-from bench.judge_again import add_rows_arguments, face_of, share_of_rows
+from bench.judge_again import add_rows_arguments, face_of, nearest_normalized, share_of_rows
+from bench.landmark_limit import CHIN, farthest, from_mirror, from_model, tilt
 from bench.landmark_refiner import LandmarkRefiner, load_landmark_refiner
-from bench.validation_cases import NEUTRAL, TUNING, Case
+from bench.validation_cases import NEUTRAL, TUNING
 from bench.validation_rows import Row, claim_folder, read_rows, setup_of
 from models.allocator import keep_freed_memory
 from models.catalog import GENERATOR
 from models.generator import load_generator
 from pipeline.face import load_face_finder
-from pipeline.face_detection import reduced
-from pipeline.face_shape import MIRRORED, PARTS, Complex, Points, load_face_shape
-from pipeline.features import to_picture
-from pipeline.shape_features import displacement
+from pipeline.face_shape import Points
+from pipeline.shape_features import SHAPE_SIDE, displacement, found_alike
 
 FOUND, MOVED = "found", "moved"
-_FIT_SIDE = 640  # as for the features of a score
-_CHIN = list(range(6, 11))
-_EYES, _MOUTH = (list(range(36, 42)), list(range(42, 48))), (48, 54)
 _TIMES = 3  # that a person counts
 _SETS = {
     "chin, disagreement": ("chin", "disagreement"),
@@ -65,7 +61,7 @@ def main() -> None:
     claim_folder(options.kept, setup_of(options.rows))
     measure(options, load_landmark_refiner(options.refiner))
     kept = {path.stem: load_file(path) for path in options.kept.glob("*.safetensors")}
-    rows = [with_figures(r, kept[name_of(r)]) for r in read_rows(options.rows) if name_of(r) in kept]
+    rows = [with_figures(r, kept[r.name]) for r in read_rows(options.rows) if r.name in kept]
     table = joined(rows)
     shown = Shown(*table[0], title=f"n_peak joined by, {len(rows)} rows")
     for cells in table[1:]:
@@ -85,21 +81,14 @@ def measure(options: argparse.Namespace, refiner: LandmarkRefiner) -> None:
         if "features" not in row:
             continue
         face = face_of(row, path, generator, options)
-        nearest = int(np.argmin([one["d_xperc"] for one in row["candidates"]]))
-        w = load_tensors(path.with_suffix(".safetensors"))["w_norm"].float()[nearest : nearest + 1]
-        pictures = [face.picture, to_picture(generator.network.synthesis(w)[0])]
-        near = (face.landmarks + 0.5) * (_FIT_SIDE / len(face.picture)) - 0.5
-        small = [reduced(one, _FIT_SIDE)[0] for one in pictures]
-        found = [(finder.steady_near(one, near) + 0.5) / _FIT_SIDE for one in small]
+        w = load_tensors(path.with_suffix(".safetensors"))["w_norm"].float()
+        pictures = face.picture, nearest_normalized(row["candidates"], w, generator)
+        alike = found_alike(finder, pictures[0], face.landmarks, pictures[1])
+        found = [(points + 0.5) / SHAPE_SIDE for points in alike]
         both = {FOUND: np.stack(found), MOVED: np.stack(refiner.refined(pictures, found))}
         part = options.kept / f"{path.stem}.part"
         save_file({name: points.astype(np.float32) for name, points in both.items()}, part)
         part.rename(part.with_suffix(".safetensors"))
-
-
-def name_of(row: Row) -> str:
-    """Return the name that the row's files have."""
-    return Case(row.person, row.split, row.view, row.kind, row.level).name
 
 
 def with_figures(row: Row, kept: Mapping[str, Points]) -> Row:
@@ -121,36 +110,13 @@ def figures(seen: Points, norm: Points) -> dict[str, float]:
     apart, sides = displacement(seen, norm), from_mirror(seen) - from_mirror(norm)
     (off, agreement), (usual_off, _) = from_model(seen), from_model(norm)
     return {
-        "chin": float(abs(apart[_CHIN].mean())),
+        "chin": float(abs(apart[CHIN].mean())),
         "disagreement": 1 - agreement,
         "farthest": farthest(off - usual_off),
         "one-sided": farthest(sides),
-        "one-sided chin": float(np.abs(sides[_CHIN]).mean()),
+        "one-sided chin": float(np.abs(sides[CHIN]).mean()),
         "tilt": abs(tilt(seen) - tilt(norm)),
     }
-
-
-def from_mirror(landmarks: Points) -> Complex:
-    """Return how far each landmark lies from where the mirror image has it, (68,), x + iy."""
-    return displacement(landmarks, landmarks[list(MIRRORED)] * (-1, 1))
-
-
-def from_model(landmarks: Points) -> tuple[Complex, float]:
-    """Return how far each lies from where the shape model has it, in the frame's sides, and the agreement."""
-    laid, scale, agreement = load_face_shape().fitted(landmarks)
-    return (landmarks - laid) @ np.array([1, 1j]) / scale, agreement
-
-
-def farthest(displaced: Complex) -> float:
-    """Return how far the part is displaced that is displaced most."""
-    return max(float(abs(displaced[list(part)].mean())) for part in PARTS)
-
-
-def tilt(landmarks: Points) -> float:
-    """Return the angle of the mouth against the eyes, in radians."""
-    eyes, mouth = (landmarks[eye].mean(0) for eye in _EYES), landmarks[_MOUTH[1]] - landmarks[_MOUTH[0]]
-    right, left = eyes
-    return float(np.arctan2(*mouth[::-1]) - np.arctan2(*(left - right)[::-1]))
 
 
 def joined(rows: Sequence[Row]) -> list[list[str]]:

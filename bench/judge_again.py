@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.progress import track
 from safetensors.torch import load_file
 from torch import Tensor
@@ -115,11 +116,19 @@ def find_shape(
 ) -> None:
     """Put the shape features into the row. latents: (K, w_dim)."""
     candidates: list[dict[str, float]] = list(row["candidates"])  # type: ignore[call-overload]
-    nearest = int(np.argmin([one["d_xperc"] for one in candidates]))
-    normalized = to_picture(generator.network.synthesis(latents[nearest : nearest + 1])[0])
+    normalized = nearest_normalized(candidates, latents, generator)
     shape = shape_features(finder, face.picture, face.landmarks, normalized)
     row["features"] = {**row["features"], **shape}  # type: ignore[dict-item]
     row["candidates"] = [{**one, **shape} for one in candidates]
+
+
+@torch.no_grad()
+def nearest_normalized(
+    candidates: Sequence[Mapping[str, float]], latents: Tensor, generator: Generator
+) -> NDArray[np.uint8]:
+    """Return the picture of the candidate that is nearest to the photograph. latents: (K, w_dim)."""
+    nearest = int(np.argmin([one["d_xperc"] for one in candidates]))
+    return to_picture(generator.network.synthesis(latents[nearest : nearest + 1])[0])
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from bench.landmark_refiner import LandmarkRefiner, load_landmark_refiner
 from bench.validation_cases import NEUTRAL, Case, people, photograph_of
 from bench.validation_pictures import drawing_amplitude, located, tools
 from pipeline.anomaly import AnomalyKind, draw_anomaly
-from pipeline.face_shape import MIRRORED, PARTS, Points, load_face_shape
+from pipeline.face_shape import MIRRORED, PARTS, Complex, Points, load_face_shape
 from pipeline.locating import AlignedFace
 from pipeline.photograph import read_photograph
 from pipeline.shape_features import displacement
@@ -35,7 +35,8 @@ _KINDS = (
 )  # fmt: skip
 _WAYS = ("found", "moved", "there")
 _EVERY = 3  # people of whom one is drawn on
-_EYES, _CHIN, _MOUTH = (list(range(36, 42)), list(range(42, 48))), list(range(6, 11)), (48, 54)
+_EYES, _MOUTH = (list(range(36, 42)), list(range(42, 48))), (48, 54)
+CHIN = list(range(6, 11))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,20 +94,40 @@ def _marked(kind: str, face: AlignedFace, there: Points, refiner: LandmarkRefine
 
 def figures(landmarks: Points) -> dict[str, float]:
     """Return figures of landmarks (68, 2), none of which knows another face of the person."""
-    laid, scale, agreement = load_face_shape().fitted(landmarks)
-    off = [float(np.hypot(*(landmarks[list(p)] - laid[list(p)]).mean(0))) / scale for p in PARTS]
-    apart = displacement(landmarks, landmarks[list(MIRRORED)] * (-1, 1))  # from its own mirror image
+    apart, (off, agreement) = from_mirror(landmarks), from_model(landmarks)
     eyes = [landmarks[eye].mean(0) for eye in _EYES]
-    between, mouth = eyes[1] - eyes[0], landmarks[_MOUTH[1]] - landmarks[_MOUTH[0]]
     height = float(np.hypot(*(landmarks[8] - (eyes[0] + eyes[1]) / 2)))
     return {
         "disagreement": 1 - agreement,
-        "farthest part": max(off),
-        "most one-sided part": max(abs(complex(apart[list(p)].mean())) for p in PARTS),
-        "one-sided chin": float(np.abs(apart[_CHIN]).mean()),
-        "eyes apart, in heights": float(np.hypot(*between)) / height,
-        "tilt of the mouth": abs(float(np.arctan2(*mouth[::-1]) - np.arctan2(*between[::-1]))),
+        "farthest part": farthest(off),
+        "most one-sided part": farthest(apart),
+        "one-sided chin": float(np.abs(apart[CHIN]).mean()),
+        "eyes apart, in heights": float(np.hypot(*(eyes[1] - eyes[0]))) / height,
+        "tilt of the mouth": abs(tilt(landmarks)),
     }
+
+
+def from_mirror(landmarks: Points) -> Complex:
+    """Return how far each landmark lies from where the mirror image has it, (68,), x + iy."""
+    return displacement(landmarks, landmarks[list(MIRRORED)] * (-1, 1))
+
+
+def from_model(landmarks: Points) -> tuple[Complex, float]:
+    """Return how far each lies from where the shape model has it, in the frame's sides, and the agreement."""
+    laid, scale, agreement = load_face_shape().fitted(landmarks)
+    return (landmarks - laid) @ np.array([1, 1j]) / scale, agreement
+
+
+def farthest(displaced: Complex) -> float:
+    """Return how far the part is displaced that is displaced most."""
+    return max(float(abs(displaced[list(part)].mean())) for part in PARTS)
+
+
+def tilt(landmarks: Points) -> float:
+    """Return the angle of the mouth against the eyes, in radians."""
+    eyes, mouth = (landmarks[eye].mean(0) for eye in _EYES), landmarks[_MOUTH[1]] - landmarks[_MOUTH[0]]
+    right, left = eyes
+    return float(np.arctan2(*mouth[::-1]) - np.arctan2(*(left - right)[::-1]))
 
 
 def limits(marked: Sequence[Marked]) -> dict[str, dict[str, dict[str, float]]]:

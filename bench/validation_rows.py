@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.validation_cases import Case
+
 _SETUP = "measured_with.json"
 
 
@@ -29,6 +31,11 @@ class Row:
     features: Mapping[str, float]
     candidates: tuple[Mapping[str, float], ...]
     regions: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """What its files are called: the case's name."""
+        return Case(self.person, self.split, self.view, self.kind, self.level).name
 
 
 def write_row(path: Path, row: Mapping[str, object]) -> None:

@@ -9,8 +9,8 @@ from typing import Final
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 
-from reports.character_set import UTF_8, declared_character_set, without_escapes
-from reports.header import text_of
+from reports.character_set import UTF_8, declared_character_set
+from reports.header import text_of, trimmed
 from storage.tables import Patient
 
 # What tells who a patient is (PS3.3 C.7.1.1); of a merged patient it is taken from a photograph of the other.
@@ -52,10 +52,7 @@ def read_header(path: Path, patient: Patient, others: Iterable[Path]) -> FileDat
 
 
 def _is_of(header: Dataset, patient: Patient) -> bool:
-    identifier, issuer = (
-        without_escapes(str(header.get(keyword) or "")).strip(" \0")
-        for keyword in ("PatientID", "IssuerOfPatientID")
-    )
+    identifier, issuer = (trimmed(header, keyword) for keyword in ("PatientID", "IssuerOfPatientID"))
     return (identifier, issuer) == (patient.patient_id, patient.issuer_of_patient_id)
 
 

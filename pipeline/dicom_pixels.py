@@ -176,9 +176,8 @@ def _through_palette(pixels: NDArray[np.integer], ds: Dataset) -> NDArray[np.uns
     palette = np.stack([_table(ds, name, number) for name in names], axis=1)
     values = np.arange(1 << 8 * pixels.dtype.itemsize).astype(pixels.dtype).astype(np.int64)
     colours = palette[np.clip(values - first, 0, number - 1)]
-    result: NDArray[np.unsignedinteger] = colours[
-        pixels
-    ]  # a negative value counts from the end, as `values` do
+    # A negative value counts from the end, as `values` do.
+    result: NDArray[np.unsignedinteger] = colours[pixels]
     return result
 
 

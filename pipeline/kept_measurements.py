@@ -50,13 +50,8 @@ class KeptMeasurements:
             row = MeasuredPhotograph(values["features"], values["reason"], values["detail"])
             finite = all(math.isfinite(value) for value in row.features.values())
             return row if finite and bool(row.features) != bool(row.reason) else None
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ):  # none yet, or damaged by hand: measure it
+        # None yet, or damaged by hand: measure it.
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def keep(self, sha256: str, row: MeasuredPhotograph) -> None:

@@ -24,7 +24,8 @@ of the photographed face lose for not going with the others (`pipeline.face_shap
 
 _CHIN = slice(6, 11)
 _FIRST_WITHIN = 17  # of the landmarks inside the face; those before are the jaw's outline
-_SIDE = 640
+SHAPE_SIDE = 640
+"""Side, in pixels, of the pictures in which landmarks are found."""
 
 
 def shape_features(
@@ -38,13 +39,21 @@ def shape_features(
     picture, normalized: uint8 RGB (S, S, 3) and (T, T, 3), the photograph and its normalized version in the
     frame. landmarks: (68, 2), about where they are in `picture`. Raises ValueError where they coincide.
     """
-    there, norm = (
-        faces.steady_near(_reduced(p), (landmarks + 0.5) * (_SIDE / len(picture)) - 0.5)
-        for p in (picture, normalized)
-    )
+    there, norm = found_alike(faces, picture, landmarks, normalized)
     apart = displacement(there, norm)[_CHIN].mean()
     _, _, agreement = load_face_shape().fitted(there)
-    return {"s_chin": float(abs(apart)) / _SIDE, "s_disagreement": 1 - agreement}
+    return {"s_chin": float(abs(apart)) / SHAPE_SIDE, "s_disagreement": 1 - agreement}
+
+
+def found_alike(
+    faces: FaceFinder,
+    picture: NDArray[np.uint8],
+    landmarks: NDArray[np.float64],
+    normalized: NDArray[np.uint8],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the landmarks of both pictures, (68, 2) each in px of `SHAPE_SIDE`; arguments as above."""
+    near = (landmarks + 0.5) * (SHAPE_SIDE / len(picture)) - 0.5
+    return faces.steady_near(_reduced(picture), near), faces.steady_near(_reduced(normalized), near)
 
 
 def displacement(landmarks: NDArray[np.float64], usual: NDArray[np.float64]) -> Complex:
@@ -61,5 +70,5 @@ def displacement(landmarks: NDArray[np.float64], usual: NDArray[np.float64]) -> 
 
 
 def _reduced(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    way = cv2.INTER_AREA if len(picture) > _SIDE else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (_SIDE, _SIDE), interpolation=way), np.uint8)
+    way = cv2.INTER_AREA if len(picture) > SHAPE_SIDE else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (SHAPE_SIDE, SHAPE_SIDE), interpolation=way), np.uint8)

@@ -65,6 +65,14 @@ def _drop_escapes(element: DataElement) -> None:
         element.value = cleaned if several else cleaned[0]
 
 
+def trimmed(header: Dataset, keyword: str) -> str:
+    """Return an identifier as it is compared: the spaces around it say nothing (PS3.5 section 6.2, LO).
+
+    The archive may pad as it likes.
+    """
+    return without_escapes(str(header.get(keyword) or "")).strip(" \0")
+
+
 def text_of(header: Dataset, keyword: str) -> str:
     """Return the attribute's value for people to read, '' where it is absent, empty or damaged."""
     found = copied(header, keyword)

@@ -13,14 +13,13 @@ from pydicom.sr.codedict import codes as standard
 from pydicom.uid import UID, Comprehensive3DSRStorage
 
 from reports import codes
-from reports.character_set import without_escapes
 from reports.equipment import (
     DEVICE_OBSERVER_UID,
     MANUFACTURER,
     MANUFACTURER_MODEL_NAME,
     add_equipment,
 )
-from reports.header import whole_number
+from reports.header import trimmed, whole_number
 from reports.image_library import build_image_library
 from reports.measurement_group import build_measurement_group
 from reports.patient_study import local_time, make_room_for_own_text, new_object
@@ -89,13 +88,8 @@ def _check_one_patient_and_study(photographs: Sequence[ReportedPhotograph]) -> N
         raise ValueError("a photograph appears twice in one report")
     if len({str(source.StudyInstanceUID) for source in sources}) > 1:
         raise ValueError("the photographs belong to several studies")
-    if len({(_trimmed(s, "PatientID"), _trimmed(s, "IssuerOfPatientID")) for s in sources}) > 1:
+    if len({(trimmed(s, "PatientID"), trimmed(s, "IssuerOfPatientID")) for s in sources}) > 1:
         raise ValueError("the photographs belong to several patients")
-
-
-def _trimmed(source: Dataset, keyword: str) -> str:
-    # Spaces around a value of VR LO say nothing (PS3.5 section 6.2), and the archive may pad as it likes.
-    return without_escapes(str(source.get(keyword) or "")).strip(" \0")
 
 
 def _order(photograph: ReportedPhotograph) -> tuple[int, int, str]:

@@ -31,14 +31,20 @@ from tests.receiving import CALLING, association, photograph, running_receiver, 
 from tests.unit.rows import NOON, add_object, add_photograph, database, write_beside
 
 
-def test_a_sender_without_a_port_gets_its_report_where_it_asked(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
+def _taker() -> tuple[list[Dataset], Callable[[Any], tuple[int, None]]]:
+    """Return a list, and a handler that takes reports into it."""
     reports: list[Dataset] = []
 
     def take(event: Any) -> tuple[int, None]:
         reports.append(event.event_information)
         return 0x0000, None
 
+    return reports, take
+
+
+def test_a_sender_without_a_port_gets_its_report_where_it_asked(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    reports, take = _taker()
     with committing_receiver(tmp_path / "data") as (receiver, _):
         source = photograph()
         contexts = [
@@ -66,12 +72,7 @@ def test_each_association_gets_its_own_report_whatever_became_of_another(
     # The first one's report is to be due after the second one has asked.
     monkeypatch.setattr("dicom_node.commitment_scp._AFTER_THE_ANSWER_SECONDS", 1.0)
     (tmp_path / "data").mkdir()
-    reports: list[Dataset] = []
-
-    def take(event: Any) -> tuple[int, None]:
-        reports.append(event.event_information)
-        return 0x0000, None
-
+    reports, take = _taker()
     with committing_receiver(tmp_path / "data") as (receiver, sessions):
 
         def states() -> dict[str, str]:
@@ -165,12 +166,7 @@ class _SlowStore(InstanceStore):
 
 def test_objects_that_take_long_to_read_are_reported_on_at_the_first_attempt(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    reports: list[Dataset] = []
-
-    def take(event: Any) -> tuple[int, None]:
-        reports.append(event.event_information)
-        return 0x0000, None
-
+    reports, take = _taker()
     camera = AE(ae_title=CALLING)
     camera.add_supported_context(STORAGE_COMMITMENT, scu_role=True, scp_role=True)
     server = camera.start_server((LOOPBACK, 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, take)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.following_landmarks import FOUND, MOVED, figures, name_of, with_figures
+from bench.following_landmarks import FOUND, MOVED, figures, with_figures
 from bench.validation_cases import Case
 from bench.validation_rows import Row
 from pipeline.face_shape import Points
@@ -58,4 +58,4 @@ def test_a_row_gets_the_figures_of_both_sorts_of_landmarks(there: Points) -> Non
     features = with_figures(row, kept).features
     assert features["n_peak"] == 0.1
     assert features["moved tilt"] > features["found tilt"]
-    assert name_of(row) == Case("1", "tuning", "neutral", "scar", 0.5).name
+    assert row.name == Case("1", "tuning", "neutral", "scar", 0.5).name
